@@ -1,0 +1,85 @@
+"""What one run of the cascade over the images of a case gave, with all that went into it.
+
+In      bytes, bundle, settings
+Out     Analysis: a value that holds everything needed to draw the report and to run it again
+"""
+
+from dataclasses import dataclass
+
+from domain.cells import Cell, Stage
+from domain.identities import Sha256
+from domain.image import Domain, ImageReading
+
+__all__ = ["Analysis", "BundleInfo", "ModelInfo", "StageFailure", "StageRecord"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """One network of a bundle."""
+
+    stage: Stage
+    architecture: str
+    sha256: Sha256
+    classes: tuple[str, ...]
+    thresholds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleInfo:
+    """Which networks read the images. `confusion` (rows true, columns told, benign/malignant
+    counts of the bundle's own evaluation) allows the corrected fraction; None without one."""
+
+    id: str
+    version: str
+    manifest_sha256: Sha256
+    untrained: bool
+    domains: tuple[Domain, ...]
+    models: tuple[ModelInfo, ...]
+    um_per_px: float
+    reject_rate: float | None = None  # share of white cells it rejects on its own evaluation set
+    confusion: tuple[tuple[int, int], tuple[int, int]] | None = None
+
+    def model(self, stage: Stage) -> ModelInfo:
+        return next(m for m in self.models if m.stage is stage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What one stage did over the whole analysis; `seconds` is wall time of this run."""
+
+    stage: Stage
+    model: str
+    sha256: Sha256
+    engine: str
+    thresholds: tuple[tuple[str, float], ...]
+    seconds: float
+    items: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFailure:
+    """A stage that could not do its work; the report says so and is PARTIAL."""
+
+    stage: Stage | None  # None: the run as a whole
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """`cells` are numbered 1.. in reading order: image, field, then by box (y0, x0)."""
+
+    bundle: BundleInfo
+    images: tuple[ImageReading, ...]
+    cells: tuple[Cell, ...]
+    stages: tuple[StageRecord, ...]
+    engine: str  # e.g. "torch 2.14.1 cpu float32"
+    processor: str
+    software: str  # e.g. "leukonode 0.1.0"
+    leukocytes_wanted: int
+    failures: tuple[StageFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def evaluable(self) -> bool:
+        """At least one image could be read to the end."""
+        return any(not i.not_evaluable for i in self.images)

@@ -1,0 +1,160 @@
+"""Flags and the finding in words: functions of the numbers alone, from a fixed list of sentences.
+
+No sentence says diagnosis, confirmed or excluded (METHOD section 4).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from domain.analysis import Analysis
+from domain.cells import Stage
+from domain.counts import Adequacy, Numbers
+from domain.image import ScaleFrom, Verdict
+
+__all__ = ["SUBTYPE_WORDS", "Finding", "Flag", "finding_of"]
+
+SUBTYPE_WORDS = {"early_pre_b": "Early Pre-B", "pre_b": "Pre-B", "pro_b": "Pro-B"}
+
+
+class Flag(StrEnum):
+    """Closed list; the value is the outward contract's word in `result.json` and the database."""
+
+    UNTRAINED_MODELS = "untrained_models"
+    NOT_EVALUABLE = "not_evaluable"
+    STAGE_FAILED = "stage_failed"
+    ANY_BLAST = "any_blast"
+    BLASTS_AT_THRESHOLD = "blasts_at_or_above_threshold"
+    MORPHOLOGY_DISAGREES = "morphology_disagrees"
+    REJECT_RATE_HIGH = "reject_rate_high"
+    SCALE_UNKNOWN = "scale_unknown"
+    DOMAIN_NOT_COVERED = "domain_not_covered"
+    IMAGE_NOT_VIABLE = "image_not_viable"
+    FIELD_LIMIT_REACHED = "field_limit_reached"
+    SPECIMEN_NOT_IDENTIFIED = "specimen_not_identified"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the report says first."""
+
+    flags: tuple[Flag, ...]
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
+
+
+def finding_of(
+    analysis: Analysis,
+    numbers: Numbers,
+    *,
+    review_threshold_percent: float,
+    specimen_identified: bool,
+) -> Finding:
+    """Flags in the order of `Flag`, sentences for a reader, the last always asking for review."""
+    flags = _flags(
+        analysis, numbers, review_threshold_percent, specimen_identified=specimen_identified
+    )
+    return Finding(
+        flags=flags, sentences=_sentences(analysis, numbers, flags, review_threshold_percent)
+    )
+
+
+def _flags(
+    analysis: Analysis, numbers: Numbers, threshold: float, *, specimen_identified: bool
+) -> tuple[Flag, ...]:
+    images = analysis.images
+    low, high = numbers.blasts.low, numbers.blasts.high
+    morphological = numbers.morphological_blasts.percent
+    limit = analysis.bundle.reject_rate
+    rate = numbers.reject_rate
+    raised = {
+        Flag.UNTRAINED_MODELS: analysis.bundle.untrained,
+        Flag.NOT_EVALUABLE: not analysis.evaluable,
+        Flag.STAGE_FAILED: bool(analysis.failures),
+        Flag.ANY_BLAST: numbers.blasts.count > 0,
+        Flag.BLASTS_AT_THRESHOLD: (numbers.blasts.percent or 0) >= threshold
+        and numbers.blasts.count > 0,
+        Flag.MORPHOLOGY_DISAGREES: low is not None
+        and high is not None
+        and morphological is not None
+        and not low <= morphological <= high,
+        Flag.REJECT_RATE_HIGH: limit is not None and rate is not None and rate > limit,
+        Flag.SCALE_UNKNOWN: any(
+            i.scale_from is ScaleFrom.UNKNOWN for i in images if not i.not_evaluable
+        ),
+        Flag.DOMAIN_NOT_COVERED: any(
+            i.header.domain not in analysis.bundle.domains for i in images
+        ),
+        Flag.IMAGE_NOT_VIABLE: any(i.viability.verdict is Verdict.NON_VIABLE for i in images),
+        Flag.FIELD_LIMIT_REACHED: any(i.fields_left > 0 for i in images),
+        Flag.SPECIMEN_NOT_IDENTIFIED: not specimen_identified,
+    }
+    return tuple(flag for flag in Flag if raised[flag])
+
+
+def _sentences(
+    analysis: Analysis, numbers: Numbers, flags: tuple[Flag, ...], threshold: float
+) -> tuple[str, ...]:
+    said: list[str] = []
+    if Flag.UNTRAINED_MODELS in flags:
+        said.append(
+            "The models are untrained: every number here is meaningless and shows only that the "
+            "service runs."
+        )
+    if analysis.failures:
+        named = ", ".join(f.stage.value if f.stage else "the analysis" for f in analysis.failures)
+        said.append(f"The analysis is incomplete: {named} failed.")
+    if not analysis.evaluable:
+        reasons = dict.fromkeys(i.not_evaluable for i in analysis.images if i.not_evaluable)
+        said.append(f"Not evaluable: {'; '.join(reasons) or 'no image could be read'}.")
+    elif numbers.adequacy is Adequacy.NONE:
+        said.append("No leukocytes were found, so no differential and no blast fraction is given.")
+    else:
+        said += _counted(numbers, threshold, flags)
+    if analysis.evaluable and any(i.not_evaluable for i in analysis.images):
+        left_out = sum(bool(i.not_evaluable) for i in analysis.images)
+        said.append(f"{left_out} of {len(analysis.images)} images could not be evaluated.")
+    said.append("For review by a haematopathologist.")
+    return tuple(said)
+
+
+def _counted(numbers: Numbers, threshold: float, flags: tuple[Flag, ...]) -> list[str]:
+    said = []
+    blasts = numbers.blasts
+    if blasts.count:
+        named = [s for s in numbers.subtypes if s.proportion.count]
+        most = max(named, key=lambda s: s.proportion.count, default=None)
+        pattern = (
+            f", mostly {SUBTYPE_WORDS[most.name]} ({most.proportion.percent:.0f} %)" if most else ""
+        )
+        are = "is classified as a blast" if blasts.count == 1 else "are classified as blasts"
+        said.append(
+            f"{blasts.count} of {blasts.total} leukocytes ({blasts.percent:.1f} %, 95 % CI "
+            f"{blasts.low:.1f} to {blasts.high:.1f}) {are}{pattern}."
+        )
+    else:
+        said.append(
+            f"None of {blasts.total} leukocytes is classified as a blast (95 % CI 0.0 to "
+            f"{blasts.high:.1f} %)."
+        )
+    if Flag.BLASTS_AT_THRESHOLD in flags:
+        said.append(f"The fraction is at or above the review threshold of {threshold:g} %.")
+    if numbers.white_unclassified and numbers.blast_bounds:
+        low, high = numbers.blast_bounds
+        said.append(
+            f"It is between {low:.1f} % and {high:.1f} % if the {numbers.white_unclassified} "
+            "unclassified cells are counted."
+        )
+    if Flag.MORPHOLOGY_DISAGREES in flags:
+        said.append(
+            f"Morphology alone calls {numbers.morphological_blasts.count} cells blasts "
+            f"({numbers.morphological_blasts.percent:.1f} %), outside that interval."
+        )
+    if numbers.adequacy is not Adequacy.ADEQUATE:
+        said.append(f"The count is {numbers.adequacy.value} for a differential.")
+    rejected_subtype = dict(numbers.unclassified)[Stage.SUBTYPE]
+    if rejected_subtype:
+        said.append(f"{rejected_subtype} blasts have no pattern assigned.")
+    return said
