@@ -1,0 +1,30 @@
+"""What can go wrong at the DICOM door.
+
+DicomNodeError
+  x MalformedObject     a received object that cannot be kept; knows the status the peer gets
+"""
+
+__all__ = ["DicomNodeError", "MalformedObject"]
+
+
+class DicomNodeError(Exception):
+    """Root of this room's errors. Messages are one line without patient data."""
+
+
+class MalformedObject(DicomNodeError):
+    """A data set that is not what its bytes claim.
+
+    status         C-STORE response status (PS3.7 C.4, PS3.4 B.2.3)
+    reason         one line, free of values taken from the object
+    offending_tag  (gggg << 16) | eeee of the element at fault, where one can be named
+    """
+
+    def __init__(self, status: int, reason: str, offending_tag: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.offending_tag = offending_tag
+
+    def __reduce__(self) -> tuple[type["MalformedObject"], tuple[int, str, int | None]]:
+        # crosses a process boundary, which the default (args only) would break
+        return type(self), (self.status, self.reason, self.offending_tag)
