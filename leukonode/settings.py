@@ -1,0 +1,191 @@
+"""Settings: one frozen value, read once at the start and handed down.
+
+Order: default, then `leukonode.toml` (in the working folder, or where LEUKONODE_CONFIG says), then
+environment variables LEUKONODE_<NAME>. Lists and tables in a variable are written as JSON. A wrong
+value stops the start with one line that names it, where it came from, and what is expected.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from leukonode.errors import SettingsError
+
+__all__ = ["Destination", "Effective", "Origin", "PeerSetting", "Settings", "load_settings"]
+
+PREFIX = "LEUKONODE_"
+# Read by us, but not settings of the service.
+_OTHER_VARIABLES = frozenset({"LEUKONODE_CONFIG", "LEUKONODE_PICTURES"})
+
+# PS3.5 6.2: AE is 16 bytes of the default repertoire without backslash and control characters
+AeTitle = Annotated[str, StringConstraints(pattern=r"^(?! +$)[\x20-\x5b\x5d-\x7e]{1,16}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Destination(_Frozen):
+    """Where results go. `when` is the event that sends them."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    ae_title: AeTitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    tls: Literal[False] = False
+    when: Literal["report"] = "report"
+    commitment: Literal["none"] = "none"
+
+
+class PeerSetting(_Frozen):
+    """Who may call: an AE title and the address it calls from."""
+
+    ae_title: AeTitle
+    address: str
+    services: tuple[Literal["echo", "store"], ...] = ("echo", "store")
+
+
+class Settings(_Frozen):
+    """Every setting with its default; `docs/settings.md` explains each."""
+
+    database_url: str = ""
+    data_dir: Path = Path("leukonode-data")
+    store_url: str = ""
+    ae_title: AeTitle = "LEUKONODE"
+    bind: str = "127.0.0.1"
+    port: Port = 11112
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 50
+    destinations: tuple[Destination, ...] = ()
+    peers: tuple[PeerSetting, ...] | None = None
+    bundle: Path | None = None
+    study_quiet_seconds: Annotated[float, Field(gt=0, le=86400)] = 30
+    leukocytes_wanted: Annotated[int, Field(ge=1)] = 200
+    adequacy_limited: Annotated[int, Field(ge=1)] = 100
+    review_threshold_percent: Annotated[float, Field(gt=0, le=100)] = 20
+    min_free_mb: Annotated[int, Field(ge=0)] = 1024
+    max_object_mb: Annotated[int, Field(ge=1)] = 4096
+    analysis_attempts: Annotated[int, Field(ge=1)] = 3
+    analysis_timeout_seconds: Annotated[float, Field(gt=0)] = 3600
+    lease_seconds: Annotated[float, Field(ge=2)] = 30
+    delivery_retry_seconds: tuple[Annotated[float, Field(ge=0)], ...] = (5, 30, 120, 600, 3600)
+    delivery_timeout_seconds: Annotated[float, Field(gt=0)] = 30
+    threads: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def store_dir(self) -> Path:
+        """The object store's folder."""
+        if self.store_url:
+            return Path(self.store_url.removeprefix("file://").removeprefix("file:"))
+        return self.data_dir / "store"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a setting's value came from, in words for `leukonode settings`."""
+
+    name: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effective:
+    """The settings with the origin of each."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load_settings(environment: Mapping[str, str], *, folder: Path) -> Effective:
+    """Read the settings. Relative paths are taken from `folder`, the working folder.
+
+    Raises SettingsError with one line.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = dict.fromkeys(Settings.model_fields, "default")
+    file = _settings_file(environment, folder)
+    if file is not None:
+        for name, value in _read_toml(file).items():
+            values[name] = value
+            origins[name] = str(file)
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable in _OTHER_VARIABLES:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        values[name] = _from_variable(name, text)
+        origins[name] = variable
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, origins)) from None
+    return Effective(settings=_settled(settings, folder), origins=origins)
+
+
+def _settings_file(environment: Mapping[str, str], folder: Path) -> Path | None:
+    named = environment.get("LEUKONODE_CONFIG")
+    if named:
+        file = folder / named
+        if not file.is_file():
+            raise SettingsError(f"LEUKONODE_CONFIG names {file}, and no such file is there")
+        return file
+    file = folder / "leukonode.toml"
+    return file if file.is_file() else None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
+
+
+def _from_variable(name: str, text: str) -> Any:
+    if name in ("destinations", "peers", "delivery_retry_seconds"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not a JSON list: {error}") from None
+    return text
+
+
+def _one_line(error: ValidationError, origins: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    name, *inside = [str(part) for part in first["loc"]]
+    place = name + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in inside)
+    if first["type"] == "extra_forbidden" and not inside:
+        return f"{origins[name]}: there is no setting '{name}'; `leukonode settings` lists them"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"setting {place} (from {origins[name]}): {first['msg']}{more}"
+
+
+def _settled(settings: Settings, folder: Path) -> Settings:
+    """Absolute paths, and the checks that concern more than one value."""
+    url = settings.store_url
+    if url and not url.startswith("file:"):
+        raise SettingsError(
+            f"setting store_url: '{url.split(':')[0]}:' is not available in this version; "
+            "use file:/a/folder"
+        )
+    if settings.database_url and not settings.database_url.startswith(
+        ("postgresql:", "postgresql+psycopg:", "postgres:")
+    ):
+        raise SettingsError("setting database_url: wants postgresql://user@host/name")
+    names = [d.name for d in settings.destinations]
+    if len(names) != len(set(names)):
+        raise SettingsError("setting destinations: two of them have the same name")
+    if settings.adequacy_limited > settings.leukocytes_wanted:
+        raise SettingsError("setting adequacy_limited: must not be above leukocytes_wanted")
+    return settings.model_copy(
+        update={
+            "data_dir": (folder / settings.data_dir).resolve(),
+            "bundle": (folder / settings.bundle).resolve() if settings.bundle else None,
+            "store_url": (
+                f"file:{(folder / settings.store_dir).resolve()}" if settings.store_url else ""
+            ),
+        }
+    )

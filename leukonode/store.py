@@ -1,0 +1,119 @@
+"""The object store: a folder of files named by digest, each complete or absent.
+
+Promises (door 1): what `adopt` or `put` returned survives a power cut; a name of a peer's (UID,
+patient id, AE title) is never part of a path; the same content is stored once; nothing is ever
+overwritten with other content.
+
+    incoming/     what is being received, on the same device, emptied at the node's start
+    writing/      what we are writing ourselves; leftovers of a kill are removed after an hour
+    objects/      ab/abcd....dcm   received objects, by the SHA-256 of their data set
+    results/      ab/abcd....dcm   issued PDF and SR, by the SHA-256 of the file
+    quarantine/   ab/abcd....bin   refused objects, never decoded again
+    crops/        <analysis id>.npz  cells and overviews for the report
+"""
+
+import hashlib
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from domain.identities import Sha256
+
+__all__ = ["FolderStore", "Shelf", "sha256_of"]
+
+_CHUNK = 1 << 20
+_LEFTOVER_AFTER_SECONDS = 3600
+
+
+class Shelf(StrEnum):
+    """Kinds of stored files; the value is the folder."""
+
+    OBJECTS = "objects"
+    RESULTS = "results"
+    QUARANTINE = "quarantine"
+    CROPS = "crops"
+
+
+_ENDINGS = {Shelf.OBJECTS: ".dcm", Shelf.RESULTS: ".dcm", Shelf.QUARANTINE: ".bin"}
+
+
+def sha256_of(path: Path, *, offset: int = 0) -> Sha256:
+    """Digest of a file's bytes from `offset` on."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.seek(offset)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return Sha256(digest.hexdigest())
+
+
+class FolderStore:
+    """`key` is a path below the root, made only of our own words and digests."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("incoming", "writing", *Shelf):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    def remove_leftovers(self, *, now: float) -> None:
+        """Remove files that a killed process was writing; `now` is seconds of the epoch."""
+        for file in (self.root / "writing").iterdir():
+            if now - file.stat().st_mtime > _LEFTOVER_AFTER_SECONDS:
+                file.unlink(missing_ok=True)
+
+    @property
+    def incoming(self) -> Path:
+        return self.root / "incoming"
+
+    def path(self, key: str) -> Path:
+        """The file of a key that this store gave out."""
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise ValueError(f"key {key!r} leaves the store")
+        return path
+
+    def adopt(self, path: Path, *, shelf: Shelf, sha256: Sha256) -> str:
+        """Take over a file of `incoming`; durable on return. Gives the key."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        key = f"{shelf}/{sha256[:2]}/{sha256}{_ENDINGS[shelf]}"
+        self._settle(path, key)
+        return key
+
+    def put(self, content: bytes, *, shelf: Shelf) -> str:
+        """Store bytes under their digest; durable on return. Gives the key."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"{shelf}/{sha256[:2]}/{sha256}{_ENDINGS[shelf]}"
+        self._write(content, key)
+        return key
+
+    def put_crops(self, content: bytes, *, analysis: str) -> str:
+        """Store what a report shows of an analysis; writing it again replaces it."""
+        key = f"{Shelf.CROPS}/{analysis}.npz"
+        self._write(content, key)
+        return key
+
+    def _write(self, content: bytes, key: str) -> None:
+        beside = self.root / "writing" / f"{os.getpid()}-{os.urandom(8).hex()}.part"
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        self._settle(beside, key)
+
+    def _settle(self, path: Path, key: str) -> None:
+        target = self.path(key)
+        new_folder = not target.parent.exists()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        _fsync_folder(target.parent)
+        if new_folder:
+            _fsync_folder(target.parent.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
