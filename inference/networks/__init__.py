@@ -1,0 +1,1 @@
+"""The six architectures, one file each."""

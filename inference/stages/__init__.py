@@ -1,0 +1,1 @@
+"""The six stages, one file and one public function each."""
