@@ -83,3 +83,10 @@ class Analysis:
     def evaluable(self) -> bool:
         """At least one image could be read to the end."""
         return any(not i.not_evaluable for i in self.images)
+
+    def measured(self, stage: Stage) -> bool:
+        """Whether the numbers that rest on this stage exist: an image could be read, and neither
+        the run, nor this stage, nor one before it failed. Where not, no number is reported."""
+        return self.evaluable and all(
+            f.stage is not None and f.stage.number > stage.number for f in self.failures
+        )

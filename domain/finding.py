@@ -76,7 +76,8 @@ def _flags(
         Flag.ANY_BLAST: numbers.blasts.count > 0,
         Flag.BLASTS_AT_THRESHOLD: (numbers.blasts.percent or 0) >= threshold
         and numbers.blasts.count > 0,
-        Flag.MORPHOLOGY_DISAGREES: low is not None
+        Flag.MORPHOLOGY_DISAGREES: analysis.measured(Stage.MALIGNANCY)
+        and low is not None
         and high is not None
         and morphological is not None
         and not low <= morphological <= high,
@@ -109,8 +110,14 @@ def _sentences(
     if not analysis.evaluable:
         reasons = dict.fromkeys(i.not_evaluable for i in analysis.images if i.not_evaluable)
         said.append(f"Not evaluable: {'; '.join(reasons) or 'no image could be read'}.")
+    elif not analysis.measured(Stage.WBC_CLASS):
+        said.append("So no differential and no blast fraction could be measured.")
     elif numbers.adequacy is Adequacy.NONE:
         said.append("No leukocytes were found, so no differential and no blast fraction is given.")
+    elif not analysis.measured(Stage.MALIGNANCY):
+        said.append(
+            f"{numbers.leukocytes} leukocytes were counted; the blast fraction could not be measured."
+        )
     else:
         said += _counted(numbers, threshold, flags)
     if analysis.evaluable and any(i.not_evaluable for i in analysis.images):

@@ -1,0 +1,219 @@
+"""The report value: one frozen thing that every drawing reads and none changes.
+
+In      who and what (StudyContext), what the cascade gave (Analysis), who made it, when, which try
+Out     Report: numbers, finding and UIDs computed here once, so that PDF, SR and JSON can't disagree
+UIDs are derived from case, analysis ordinal and revision: the same report made again is the same
+objects. Pure: no files, no clock, no randomness.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from domain.analysis import Analysis
+from domain.cells import Stage
+from domain.counts import AdequacyLimits, Numbers, numbers_of
+from domain.finding import Finding, finding_of
+from domain.identities import CaseId, InstanceUID, SeriesUID, SopClassUID, derived_uid
+from domain.image import Pixels
+from domain.states import ReportStatus
+from domain.study import StudyContext
+
+__all__ = [
+    "DISCLAIMER",
+    "RESEARCH_USE",
+    "SUGGESTED",
+    "UNTRAINED",
+    "UNVERIFIED",
+    "GalleryCrop",
+    "ObjectRef",
+    "Overview",
+    "Predecessor",
+    "Producer",
+    "Report",
+    "ReportUids",
+    "report_of",
+]
+
+UNVERIFIED = "UNVERIFIED"
+SUGGESTED = "Suggested, to be confirmed by a haematopathologist"
+RESEARCH_USE = "Research use only. Not a medical device."
+UNTRAINED = "UNTRAINED MODELS"
+DISCLAIMER = f"{UNVERIFIED}. {SUGGESTED}. {RESEARCH_USE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectRef:
+    """An issued object, as another object names it."""
+
+    sop_class_uid: SopClassUID
+    instance_uid: InstanceUID
+    series_uid: SeriesUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """The report that this one replaces."""
+
+    revision: int
+    pdf: ObjectRef
+    sr: ObjectRef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Producer:
+    """The device that makes the report: the same in every object of a run (PS3.3 C.7.5.1)."""
+
+    manufacturer: str
+    model: str
+    version: str
+    serial_number: str
+    device_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportUids:
+    """UIDs of the objects a report becomes; `tracking` gives one for each measurement group."""
+
+    pdf_series: SeriesUID
+    pdf_instance: InstanceUID
+    sr_series: SeriesUID
+    sr_instance: InstanceUID
+    tracking_root: str
+
+    def tracking(self, group: str) -> str:
+        return derived_uid(self.tracking_root, group)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GalleryCrop:
+    """A cell's picture. `pixels` (H, W, 3) uint8 RGB; `um_per_px` of the crop, None when unknown."""
+
+    cell_number: int
+    pixels: Pixels
+    um_per_px: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overview:
+    """A small picture of an image or of a part of it, to draw the cells' boxes on.
+
+    pixels     (H, W, 3) uint8 RGB
+    scale      overview pixels per image pixel
+    origin_px  (x, y) of the overview's top left corner, in pixels of the image as it came
+    """
+
+    image: int  # index into Analysis.images
+    pixels: Pixels
+    scale: float
+    origin_px: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """All that a drawing may say. Made by `report_of` alone."""
+
+    context: StudyContext
+    analysis: Analysis
+    numbers: Numbers
+    finding: Finding
+    case_id: CaseId
+    analysis_ordinal: int
+    revision: int
+    status: ReportStatus
+    issued_at: datetime  # aware, UTC
+    completed_by: str  # evidence of completeness in words
+    uids: ReportUids
+    producer: Producer
+    predecessor: Predecessor | None
+    leukocytes_wanted: int
+    review_threshold_percent: float
+    limits: AdequacyLimits
+    gallery: tuple[GalleryCrop, ...]
+    overviews: tuple[Overview, ...]
+
+    @property
+    def untrained(self) -> bool:
+        return self.analysis.bundle.untrained
+
+    @property
+    def failed(self) -> bool:
+        """A planned stage is missing: the report is PARTIAL (PS3.3 C.17.2, Completion Flag)."""
+        return bool(self.analysis.failures)
+
+    @property
+    def title(self) -> str:
+        """Document title and series description; at most 64 characters, no patient data."""
+        kind = "LeukoNode blood smear report"
+        amended = ", amended" if self.predecessor else ""
+        return f"{UNTRAINED}: {kind}{amended}" if self.untrained else f"{kind}{amended}"
+
+    def measured(self, stage: Stage) -> bool:
+        """Whether the numbers that rest on this stage exist; else no drawing prints any."""
+        return self.analysis.measured(stage)
+
+
+def report_of(
+    *,
+    context: StudyContext,
+    analysis: Analysis,
+    case_id: CaseId,
+    analysis_ordinal: int,
+    revision: int,
+    issued_at: datetime,
+    completed_by: str,
+    producer: Producer,
+    limits: AdequacyLimits,
+    review_threshold_percent: float,
+    predecessor: Predecessor | None = None,
+    gallery: tuple[GalleryCrop, ...] = (),
+    overviews: tuple[Overview, ...] = (),
+) -> Report:
+    """The report of an analysis. ValueError when `issued_at` is not in UTC."""
+    if issued_at.utcoffset() != timedelta(0):
+        raise ValueError(f"a report is issued at a time in UTC, not at {issued_at!r}")
+    numbers = numbers_of(
+        analysis.cells,
+        wbc_classes=analysis.bundle.model(Stage.WBC_CLASS).classes,
+        limits=limits,
+        confusion=analysis.bundle.confusion,
+    )
+    return Report(
+        context=context,
+        analysis=analysis,
+        numbers=numbers,
+        finding=finding_of(
+            analysis,
+            numbers,
+            review_threshold_percent=review_threshold_percent,
+            specimen_identified=context.specimen is not None,
+        ),
+        case_id=case_id,
+        analysis_ordinal=analysis_ordinal,
+        revision=revision,
+        status=ReportStatus.AMENDED if predecessor else ReportStatus.PRELIMINARY,
+        issued_at=issued_at,
+        completed_by=completed_by,
+        uids=_uids(case_id, analysis_ordinal, revision),
+        producer=producer,
+        predecessor=predecessor,
+        leukocytes_wanted=analysis.leukocytes_wanted,
+        review_threshold_percent=review_threshold_percent,
+        limits=limits,
+        gallery=gallery,
+        overviews=overviews,
+    )
+
+
+def _uids(case_id: str, ordinal: int, revision: int) -> ReportUids:
+    kinds = ("pdf series", "pdf instance", "sr series", "sr instance", "tracking")
+    uid: Mapping[str, str] = {
+        kind: derived_uid(case_id, str(ordinal), str(revision), kind) for kind in kinds
+    }
+    return ReportUids(
+        pdf_series=SeriesUID(uid["pdf series"]),
+        pdf_instance=InstanceUID(uid["pdf instance"]),
+        sr_series=SeriesUID(uid["sr series"]),
+        sr_instance=InstanceUID(uid["sr instance"]),
+        tracking_root=uid["tracking"],
+    )
