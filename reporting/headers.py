@@ -1,0 +1,219 @@
+"""The header that every result object shares: patient, study, series, equipment, SOP common.
+
+Patient and study values go in verbatim, never repaired (PS3.3 C.7.1.1, C.7.2.1: the result lies in
+the same study of the same patient). Text is UTF-8 (ISO_IR 192). Every date is the report's own
+`issued_at`, in the source's offset from UTC where it states one, else in UTC.
+"""
+
+import io
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+from pydicom import config
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from domain.identities import derived_uid
+from domain.study import Code, EvidenceRef
+from reporting import codes
+from reporting.report import ObjectRef, Report
+
+__all__ = [
+    "IMPLEMENTATION_CLASS_UID",
+    "code_item",
+    "evidence_sequence",
+    "part10",
+    "predecessor_sequence",
+    "reference",
+    "result_header",
+]
+
+# constant for the release line (PS3.7 D.3.3.2)
+IMPLEMENTATION_CLASS_UID = derived_uid("leukonode", "implementation class", "0")
+
+
+def result_header(
+    report: Report, *, sop_class_uid: str, instance_uid: str, series_uid: str, modality: str
+) -> Dataset:
+    """A new data set with all modules that SR and Encapsulated PDF have in common."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = instance_uid
+    _patient_and_study(dataset, report)
+    dataset.Modality = modality
+    dataset.SeriesInstanceUID = series_uid
+    # a high block, apart from the scanner's own; even for SR, odd for PDF
+    number = 9000 + 100 * report.analysis_ordinal + 2 * report.revision
+    dataset.SeriesNumber = number + (modality == "DOC")
+    dataset.SeriesDescription = report.title
+    dataset.InstanceNumber = 1
+    _equipment(dataset, report)
+    issued = report.issued_at.astimezone(_offset(report))
+    dataset.TimezoneOffsetFromUTC = issued.strftime("%z")
+    for kind in ("Series", "Content", "InstanceCreation"):
+        setattr(dataset, f"{kind}Date", issued.strftime("%Y%m%d"))
+        setattr(dataset, f"{kind}Time", issued.strftime("%H%M%S.%f"))
+    dataset.ContentQualification = "RESEARCH"
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = codes.LOCAL_SCHEME
+    scheme.CodingSchemeName = codes.LOCAL_SCHEME_NAME
+    scheme.CodingSchemeResponsibleOrganization = "LeukoNode"
+    dataset.CodingSchemeIdentificationSequence = [scheme]
+    return dataset
+
+
+def part10(dataset: Dataset, report: Report) -> bytes:
+    """The data set as a file in Explicit VR Little Endian, preamble of zeros (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"LEUKONODE_{report.producer.version}"[:16]
+    sink = io.BytesIO()
+    file = FileDataset(sink, dataset, file_meta=meta, preamble=bytes(128))
+    with config.disable_value_validation():  # values of the source are repeated as they came
+        dcmwrite(sink, file, enforce_file_format=True)
+    return sink.getvalue()
+
+
+def code_item(code: Code) -> Dataset:
+    """PS3.3 8.8, Code Sequence Macro."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def reference(sop_class_uid: str, instance_uid: str, purpose: Code | None = None) -> Dataset:
+    """PS3.3 10.8, SOP Instance Reference, with its purpose where one is said."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = instance_uid
+    if purpose is not None:
+        item.PurposeOfReferenceCodeSequence = [code_item(purpose)]
+    return item
+
+
+def evidence_sequence(evidence: tuple[EvidenceRef, ...], study_uid: str) -> list[Dataset]:
+    """Hierarchical references to all instances that were analysed (PS3.3 C.17.2.1)."""
+    by_series: dict[str, list[Dataset]] = {}
+    for one in evidence:
+        by_series.setdefault(one.series_uid, []).append(
+            reference(one.sop_class_uid, one.instance_uid)
+        )
+    return [_study_references(study_uid, by_series)] if by_series else []
+
+
+def predecessor_sequence(study_uid: str, replaced: ObjectRef) -> list[Dataset]:
+    """PS3.3 C.17.2, Predecessor Documents Sequence: the object that this one replaces."""
+    item = reference(replaced.sop_class_uid, replaced.instance_uid, codes.REPLACED_REPORT)
+    return [_study_references(study_uid, {replaced.series_uid: [item]})]
+
+
+def _study_references(study_uid: str, by_series: dict[str, list[Dataset]]) -> Dataset:
+    study = Dataset()
+    study.StudyInstanceUID = study_uid
+    study.ReferencedSeriesSequence = []
+    for series_uid, items in by_series.items():
+        series = Dataset()
+        series.SeriesInstanceUID = series_uid
+        series.ReferencedSOPSequence = items
+        study.ReferencedSeriesSequence.append(series)
+    return study
+
+
+def _patient_and_study(dataset: Dataset, report: Report) -> None:
+    context, patient = report.context, report.context.patient
+    values = {
+        "PatientName": patient.name,
+        "PatientID": patient.patient_id,
+        "PatientBirthDate": patient.birth_date,
+        "PatientSex": patient.sex,
+        "StudyInstanceUID": context.study_uid,
+        "StudyID": context.study_id,
+        "StudyDate": context.study_date,
+        "StudyTime": context.study_time,
+        "AccessionNumber": context.accession_number,
+        "ReferringPhysicianName": context.referring_physician,
+    }
+    for keyword, value in values.items():  # all of type 1 or 2: present, empty when unknown
+        _put(dataset, keyword, value)
+    for keyword, value in (
+        ("IssuerOfPatientID", patient.issuer),
+        ("StudyDescription", context.study_description),
+        *patient.further,
+    ):
+        if value and tag_for_keyword(keyword) is not None and keyword not in dataset:
+            _put(dataset, keyword, value)
+
+
+def _put(dataset: Dataset, keyword: str, value: str) -> None:
+    """Set a value as it came, whatever its form; a lone surrogate cannot be written at all."""
+    tag = tag_for_keyword(keyword)
+    if tag is None or dictionary_VR(tag) in {"SQ", "OB", "OW", "UN", "AT", "US", "FL", "FD"}:
+        return
+    writable = value.encode("utf-8", "replace").decode("utf-8")
+    with config.disable_value_validation():
+        dataset[tag] = DataElement(tag, dictionary_VR(tag), writable, validation_mode=config.IGNORE)
+
+
+def _equipment(dataset: Dataset, report: Report) -> None:
+    producer = report.producer
+    dataset.Manufacturer = producer.manufacturer
+    dataset.ManufacturerModelName = producer.model
+    dataset.DeviceSerialNumber = producer.serial_number
+    dataset.SoftwareVersions = producer.version
+    dataset.DeviceUID = producer.device_uid
+    made = Dataset()
+    made.Manufacturer = producer.manufacturer
+    made.ManufacturerModelName = producer.model
+    made.DeviceSerialNumber = producer.serial_number
+    made.SoftwareVersions = producer.version
+    made.PurposeOfReferenceCodeSequence = [code_item(codes.PROCESSING_EQUIPMENT)]
+    contributing = [made]
+    scanner = report.context.scanner
+    if scanner is not None and scanner.manufacturer:  # Manufacturer is type 1 in the macro
+        took = Dataset()
+        for keyword, value in (
+            ("Manufacturer", scanner.manufacturer),
+            ("ManufacturerModelName", scanner.model),
+            ("DeviceSerialNumber", scanner.serial_number),
+            ("SoftwareVersions", scanner.software),
+        ):
+            if value:
+                _put(took, keyword, value)
+        took.PurposeOfReferenceCodeSequence = [code_item(codes.ACQUISITION_EQUIPMENT)]
+        contributing.insert(0, took)
+    dataset.ContributingEquipmentSequence = contributing
+
+
+def _offset(report: Report) -> timezone:
+    """The source's Timezone Offset From UTC (PS3.3 C.12.1.1.8), UTC when absent or impossible."""
+    stated = re.fullmatch(r"([+-])(0\d|1[0-4])([0-5]\d)", report.context.timezone_offset.strip())
+    if stated is None:
+        return UTC
+    sign, hours, minutes = stated.groups()
+    span = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-span if sign == "-" else span)
+
+
+def acquisition_datetime(report: Report) -> str:
+    """DT of the source, empty when unknown or not of DT's form."""
+    value = report.context.acquired_at.strip()
+    return value if re.fullmatch(r"\d{4,14}(\.\d{1,6})?([+-]\d{4})?", value) else ""
+
+
+def moment(issued_at: datetime) -> str:
+    """A time for a reader.
+
+    >>> from datetime import datetime, timezone
+    >>> moment(datetime(2026, 11, 24, 9, 5, tzinfo=timezone.utc))
+    '2026-11-24 09:05:00 UTC'
+    """
+    return issued_at.strftime("%Y-%m-%d %H:%M:%S UTC")
