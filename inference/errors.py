@@ -1,22 +1,33 @@
-"""What can go wrong with a bundle of networks.
+"""What can go wrong in the room of the networks.
 
-    BundleError                      a bundle that cannot be used; every problem, one a line
-    ├── ManifestError                manifest.json is missing, unreadable or says something wrong
-    ├── WeightsError                 a weights file is missing, altered, or does not fit its network
-    └── BundleExists                 a bundle would be written over something that is there
+    InferenceError
+    ├── BundleError                  a bundle that cannot be used; every problem, in one line
+    │   ├── ManifestError            manifest.json is missing, unreadable or says something wrong
+    │   ├── WeightsError             a weights file is missing, altered, or does not fit its network
+    │   └── BundleExists             a bundle would be written over something that is there
+    └── NotFinite                    a network answered with NaN or infinity
 
-Faults inside an analysis are no exceptions but values: see `domain.analysis.StageFailure`.
+`cascade.analyse` raises none of them: what fails there is a value, `domain.analysis.StageFailure`.
 """
 
 from collections.abc import Sequence
 from typing import Self
 
-__all__ = ["BundleError", "BundleExists", "ManifestError", "WeightsError"]
+__all__ = [
+    "BundleError",
+    "BundleExists",
+    "InferenceError",
+    "ManifestError",
+    "NotFinite",
+    "WeightsError",
+]
 
-MEND = "run leukonode models verify"
+
+class InferenceError(Exception):
+    """Root of the tree."""
 
 
-class BundleError(Exception):
+class BundleError(InferenceError):
     """A bundle that cannot be used. `problems` holds each problem with its place in the bundle."""
 
     def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
@@ -24,9 +35,9 @@ class BundleError(Exception):
         self.problems = tuple(problems) or (message,)
 
     @classmethod
-    def of(cls, bundle: str, problems: Sequence[str]) -> Self:
-        """All problems at once, in one line: `bundle 'x', stage 4: ...; ...; run leukonode ...`."""
-        return cls(f"bundle '{bundle}', {'; '.join(problems)}; {MEND}", problems=problems)
+    def of(cls, bundle: str, problems: Sequence[str], *, mend: str) -> Self:
+        """All problems at once, in one line: `bundle 'x', stage 4: ...; stage 5: ...; mend`."""
+        return cls(f"bundle '{bundle}', {'; '.join(problems)}; {mend}", problems=problems)
 
 
 class ManifestError(BundleError):
@@ -39,3 +50,7 @@ class WeightsError(BundleError):
 
 class BundleExists(BundleError):
     """A bundle would be written over something that is there."""
+
+
+class NotFinite(InferenceError, ArithmeticError):
+    """A network answered with NaN or infinity."""

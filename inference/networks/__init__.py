@@ -1,1 +1,1 @@
-"""The six architectures, one file each."""
+"""The six architectures, one file each; `build` names them by stage."""
