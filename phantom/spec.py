@@ -33,7 +33,7 @@ FINEST_UM_PER_PX = 0.05
 COARSEST_UM_PER_PX = 0.25
 
 
-class DrawingRefused(ValueError):  # noqa: N818
+class DrawingRefused(ValueError):
     """The spec asks for something that cannot be drawn; the message says what to change."""
 
 
