@@ -11,28 +11,6 @@ from domain.cells import CellClass, Stage, Subtype, WbcClass
 from domain.finding import Flag
 from domain.study import Code
 
-__all__ = [
-    "ACQUISITION_EQUIPMENT",
-    "AUTOMATED",
-    "BLAST_BOUND_HIGH",
-    "BLAST_BOUND_LOW",
-    "BLAST_FRACTION",
-    "BLAST_FRACTION_CORRECTED",
-    "CELLS",
-    "CELLS_COUNTED",
-    "CELL_COUNTS",
-    "CELL_COUNT_OF",
-    "DIFFERENTIAL",
-    "FLAGS",
-    "LOCAL_SCHEME",
-    "MODALITIES",
-    "NUCLEATED_RED_PER_100",
-    "PERCENT",
-    "PLATELETS_PER_RED_CELL",
-    "STAGE_GROUPS",
-    "SUBTYPE_FRACTION",
-]
-
 LOCAL_SCHEME = "99LEUKONODE"
 LOCAL_SCHEME_NAME = "LeukoNode codes"
 
@@ -88,6 +66,7 @@ UNCERTAINTY_BELOW = _sct("371885007", "-, range of lower measurement uncertainty
 UNCERTAINTY_ABOVE = _sct("371886008", "+, range of upper measurement uncertainty")
 MEASUREMENT_FAILURE = _dcm("114006", "Measurement failure")
 NOT_ATTEMPTED = _dcm("114007", "Measurement not attempted")
+DIVIDE_BY_ZERO = _dcm("114003", "Divide by zero")
 
 # how the cascade went (CID 6047)
 SUMMARY = _dcm("111017", "CAD Processing and Findings Summary")
@@ -106,6 +85,7 @@ MEETS_STANDARD = _dcm("111237", "Usable - Meets the quality control standard")
 # purposes of reference
 SOURCE_IMAGE = _dcm("121324", "Source image")
 SOURCE_REPORT = _dcm("128225", "Source report")
+SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 RENDERING = _dcm("121332", "Complete Rendering for Presentation")
 REPLACED_REPORT = _dcm("121360", "Replaced report")
 ACQUISITION_EQUIPMENT = _dcm("109101", "Acquisition Equipment")
