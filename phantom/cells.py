@@ -1,5 +1,7 @@
 """Paint one cell: red cells and platelets here, white cells in `phantom.white`."""
 
+from math import cos, pi, sin
+
 import numpy as np
 
 from domain.cells import CellClass
@@ -46,19 +48,26 @@ def _trimmed(grid: Grid, paper: Paper, outline: Floats) -> Patch:
 def _paint_red(paper: Paper, rng: np.random.Generator, radius_um: float) -> Floats:
     """A disc, thinner in the middle, a little denser along its rim."""
     grid = paper.grid
-    outline, share = blob(grid, rng, radius_um=radius_um, ellipse=0.07, rough=0.022)
-    pallor = float(np.clip(rng.normal(0.62, 0.2), 0, 0.97))
-    width = rng.uniform(0.30, 0.52)
-    middle = np.exp(-((share / np.float32(width)) ** np.float32(rng.uniform(2.2, 3.4))))
-    rim = np.exp(-(((share - np.float32(0.86)) / np.float32(0.10)) ** 2))
-    amount = np.float32(rng.normal(1, 0.08)) * (
-        1 - np.float32(pallor) * middle + np.float32(0.16) * rim
+    crenated = rng.random() < 0.03
+    waves = (2, 3, 4, 13) if crenated else (2, 3, 4, 5)
+    outline, share = blob(
+        grid,
+        rng,
+        radius_um=radius_um,
+        ellipse=0.13,
+        rough=0.13 if crenated else 0.028,
+        waves=waves,
     )
-    amount *= 1 + np.float32(0.03) * texture(grid, rng, grain_um=0.8)
+    pallor = float(np.clip(rng.normal(0.68, 0.24), 0, 0.97))
+    width = rng.uniform(0.28, 0.58)
+    middle = np.exp(-((share / width) ** rng.uniform(2.0, 4.0)))
+    rim = np.exp(-(((share - 0.84) / 0.13) ** 2))
+    amount = rng.normal(1, 0.09) * (1 - pallor * middle + 0.13 * rim)
+    amount *= 1 + 0.03 * texture(grid, rng, grain_um=0.8)
     # Cells lie a little aslant: one side is denser.
-    turn = rng.uniform(0, 2 * np.pi)
-    slant = np.float32(rng.normal(0, 0.05) / radius_um)
-    amount *= 1 + slant * (np.float32(np.cos(turn)) * grid.x + np.float32(np.sin(turn)) * grid.y)
+    turn = rng.uniform(0, 2 * pi)
+    slant = rng.normal(0, 0.05) / radius_um
+    amount *= 1 + slant * (cos(turn) * grid.x + sin(turn) * grid.y)
     paper.add(Ink.HAEMOGLOBIN, amount * coverage(outline, grid, edge_um=0.45))
     return outline
 
@@ -70,8 +79,8 @@ def _paint_platelet(paper: Paper, rng: np.random.Generator, radius_um: float) ->
         grid, rng, radius_um=radius_um, ellipse=0.15, rough=0.09, waves=(2, 3, 4, 5, 6)
     )
     body = coverage(outline, grid, edge_um=0.35)
-    paper.add(Ink.BLUE, np.float32(rng.uniform(0.35, 0.6)) * body)
-    inner = coverage(outline + np.float32(0.2 * radius_um), grid, edge_um=0.5)
+    paper.add(Ink.BLUE, rng.uniform(0.35, 0.6) * body)
+    inner = coverage(outline + (0.2 * radius_um), grid, edge_um=0.5)
     dots = grains(grid, rng, per_um2=7, sigma_um=0.16, where=inner * np.exp(-share * share))
-    paper.add(Ink.PURPLE, np.float32(0.75) * np.tanh(dots) * body + np.float32(0.2) * inner)
+    paper.add(Ink.PURPLE, 0.75 * np.tanh(dots) * body + 0.2 * inner)
     return outline

@@ -114,7 +114,7 @@ def _white_by_brick(spec: SmearSpec) -> dict[tuple[int, int], tuple[Placed, ...]
     bricks: dict[tuple[int, int], list[Placed]] = {}
     for n in order:
         r, kind = sizes[n], wanted[n]
-        margin = r * 1.15 + 2 * spec.um_per_px
+        margin = r * 1.25 + 2 * spec.um_per_px
         if 2 * margin > min(width, height):
             raise DrawingRefused(
                 f"a {kind} of {2 * r:.0f} um does not fit a field of "
@@ -131,7 +131,8 @@ def _white_by_brick(spec: SmearSpec) -> dict[tuple[int, int], tuple[Placed, ...]
                 for c in bricks.get((i + di, j + dj), ())
             )
             if all(
-                (c.x_um - x) ** 2 + (c.y_um - y) ** 2 > (1.1 * (c.radius_um + r)) ** 2 for c in near
+                (c.x_um - x) ** 2 + (c.y_um - y) ** 2 > (1.08 * (c.radius_um + r)) ** 2
+                for c in near
             ):
                 break
         else:

@@ -6,7 +6,7 @@ pixels to the last bit.
 """
 
 from functools import lru_cache
-from math import ceil, log, sqrt
+from math import ceil, cos, log, pi, sin, sqrt
 
 import cv2
 import numpy as np
@@ -45,10 +45,10 @@ def photograph(spec: SmearSpec, *, x0: int, y0: int, width: int, height: int) ->
     margin = ceil(3 * sigma_px) + 1
     full_h, full_w = height + 2 * margin, width + 2 * margin
     light = _transmitted(spec, x0 - margin, y0 - margin, full_w, full_h)
-    light = cv2.GaussianBlur(light, (2 * margin - 1, 2 * margin - 1), sigma_px)
-    light = light[margin : margin + height, margin : margin + width]
-    light = light * _lamp(spec, x0, y0, width, height)
-    return _camera(spec, light, np.random.default_rng([spec.seed, NOISE, x0, y0]))
+    blurred = cv2.GaussianBlur(light, (2 * margin - 1, 2 * margin - 1), sigma_px)
+    sharp = blurred[margin : margin + height, margin : margin + width]
+    lit = sharp * _lamp(spec, x0, y0, width, height)
+    return _camera(spec, lit, np.random.default_rng([spec.seed, NOISE, x0, y0]))
 
 
 def _transmitted(spec: SmearSpec, x0: int, y0: int, width: int, height: int) -> Floats:
@@ -78,36 +78,34 @@ def _transmitted(spec: SmearSpec, x0: int, y0: int, width: int, height: int) -> 
     for channel in range(3):
         density = np.zeros((height, width), np.float32)
         for ink in Ink:
-            density += inks[ink] * np.float32(colours[ink][channel])
-        light[..., channel] = np.exp(density * np.float32(-log(10)))
+            density += inks[ink] * colours[ink][channel]
+        light[..., channel] = np.exp(density * (-log(10)))
     return light
 
 
 def _lamp(spec: SmearSpec, x0: int, y0: int, width: int, height: int) -> Floats:
     """(height, width, 3): the colour of empty glass, a function of the place in the whole field."""
-    x = (np.arange(x0, x0 + width, dtype=np.float32)[None, :] + 0.5) / np.float32(spec.width_px)
-    y = (np.arange(y0, y0 + height, dtype=np.float32)[:, None] + 0.5) / np.float32(spec.height_px)
+    x = (np.arange(x0, x0 + width, dtype=np.float32)[None, :] + 0.5) / spec.width_px
+    y = (np.arange(y0, y0 + height, dtype=np.float32)[:, None] + 0.5) / spec.height_px
     u, v = 2 * x - 1, 2 * y - 1
-    level = 1 - np.float32(spec.light.vignette / 2) * (u * u + v * v)
-    level += np.float32(spec.light.gradient[0] / 2) * u + np.float32(spec.light.gradient[1] / 2) * v
+    level = 1 - (spec.light.vignette / 2) * (u * u + v * v)
+    level += (spec.light.gradient[0] / 2) * u + (spec.light.gradient[1] / 2) * v
     # A thin film of plasma: a few long waves of brightness, the same wherever the cut lies.
     rng = np.random.default_rng([spec.seed, GROUND])
     for _ in range(6):
-        wave_um, turn, phase = rng.uniform(25, 120), *rng.uniform(0, 2 * np.pi, 2)
-        k = 2 * np.pi * spec.um_per_px / wave_um
-        level += np.float32(0.0025) * np.cos(
-            np.float32(k * np.cos(turn) * spec.width_px) * x
-            + np.float32(k * np.sin(turn) * spec.height_px) * y
-            + np.float32(phase)
+        wave_um, turn, phase = rng.uniform(25, 120), *rng.uniform(0, 2 * pi, 2)
+        k = 2 * pi * spec.um_per_px / wave_um
+        level += 0.0025 * np.cos(
+            (k * cos(turn) * spec.width_px) * x + (k * sin(turn) * spec.height_px) * y + phase
         )
     glass = np.array(spec.stain.background, np.float32) * np.array(spec.light.cast, np.float32)
-    lamp: Floats = level[..., None] * glass * np.float32(spec.light.exposure)
+    lamp: Floats = level[..., None] * glass * spec.light.exposure
     return lamp
 
 
 def _camera(spec: SmearSpec, light: Floats, rng: np.random.Generator) -> Pixels:
     """Shot noise grows with the root of the light; grey levels end at 255."""
     grain = rng.standard_normal(light.shape, dtype=np.float32)
-    light = light + np.float32(spec.noise) * grain * np.sqrt(np.maximum(light, 0) / 255)
+    light = light + spec.noise * grain * np.sqrt(np.maximum(light, 0) / 255)
     pixels: Pixels = np.clip(np.rint(light), 0, 255).astype(np.uint8)
     return pixels

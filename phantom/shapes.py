@@ -6,7 +6,8 @@ sampled, so that a cell looks the same at every scale.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, cos, floor, pi, sin, sqrt
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ import numpy.typing as npt
 
 __all__ = ["Floats", "Grid", "blob", "chain", "coverage", "grains", "grid_round", "texture"]
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32 throughout
 
+LARGEST = 1.24  # no outline reaches further than this times its radius
 EDGE_UM = 0.22  # width over which an edge fades: the resolution of an oil immersion objective
 
 
@@ -62,21 +64,19 @@ def blob(
     waves: Sequence[int] = (2, 3, 4, 5),
 ) -> tuple[Floats, Floats]:
     """A round outline with a few waves in it: (signed distance, radius as a share of the outline's)."""
-    turn = rng.uniform(0, 2 * np.pi)
-    stretch = np.float32(np.sqrt(1 + abs(rng.normal(0, ellipse))))
-    c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
-    x, y = grid.x - np.float32(at[0]), grid.y - np.float32(at[1])
+    turn = rng.uniform(0, 2 * pi)
+    stretch = min(sqrt(1 + abs(rng.normal(0, ellipse))), 1.12)
+    c, s = cos(turn), sin(turn)
+    x, y = grid.x - at[0], grid.y - at[1]
     u = (c * x + s * y) / stretch
     v = (c * y - s * x) * stretch
     r = np.sqrt(u * u + v * v)
     angle = np.arctan2(v, u)
     outline = np.ones_like(r)
     for k in waves:
-        outline += np.float32(rng.normal(0, rough * 2 / k)) * np.cos(
-            np.float32(k) * angle + np.float32(rng.uniform(0, 2 * np.pi))
-        )
-    share: Floats = r / (np.float32(radius_um) * outline)
-    distance: Floats = (share - 1) * np.float32(radius_um)
+        outline += rng.normal(0, rough * 2 / k) * np.cos(k * angle + rng.uniform(0, 2 * pi))
+    share: Floats = r / (radius_um * np.clip(outline, 0.8, LARGEST / 1.12))
+    distance: Floats = (share - 1) * radius_um
     return distance, share
 
 
@@ -93,24 +93,22 @@ def chain(
     """
     parts: list[Floats] = []
     for x, y, r in beads:
-        parts.append(np.hypot(grid.x - np.float32(x), grid.y - np.float32(y)) - np.float32(r))
+        parts.append(np.hypot(grid.x - x, grid.y - y) - r)
     for a, b, half in links:
         (xa, ya, ra), (xb, yb, rb) = beads[a], beads[b]
         dx, dy = xb - xa, yb - ya
-        along = (
-            (grid.x - np.float32(xa)) * np.float32(dx) + (grid.y - np.float32(ya)) * np.float32(dy)
-        ) / (np.float32(dx * dx + dy * dy + 1e-6))
+        along = ((grid.x - xa) * dx + (grid.y - ya) * dy) / (dx * dx + dy * dy + 1e-6)
         t = np.clip(along, 0, 1)
         off = np.hypot(
-            grid.x - np.float32(xa) - t * np.float32(dx),
-            grid.y - np.float32(ya) - t * np.float32(dy),
+            grid.x - xa - t * dx,
+            grid.y - ya - t * dy,
         )
-        radius = np.float32(half) if half else np.float32(ra) + t * np.float32(rb - ra)
+        radius = half if half else ra + t * (rb - ra)
         parts.append(off - radius)
     total = np.zeros(grid.shape, np.float32)
     for part in parts:
-        total += np.exp(np.clip(-part / np.float32(melt_um), -60, 60))
-    distance: Floats = np.float32(-melt_um) * np.log(total + np.float32(1e-30))
+        total += np.exp(np.clip(-part / melt_um, -60, 60))
+    distance: Floats = -melt_um * np.log(total + 1e-30)
     return distance
 
 
@@ -126,7 +124,7 @@ def texture(grid: Grid, rng: np.random.Generator, *, grain_um: float) -> Floats:
         lattice, to_lattice, (w, h), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     # Cubic interpolation of white noise keeps about two thirds of its deviation.
-    result: Floats = sampled.astype(np.float32) * np.float32(1.4)
+    result: Floats = sampled.astype(np.float32) * 1.4
     return result
 
 
@@ -153,6 +151,6 @@ def grains(
             weight = np.abs(1 - dr - fr) * np.abs(1 - dc - fc)
             np.add.at(dots, (r + dr, c + dc), height * weight)
     sigma_px = max(sigma_um / grid.um_per_px, 0.45)
-    soft = cv2.GaussianBlur(dots, (0, 0), sigma_px) * np.float32(2 * np.pi * sigma_px**2)
+    soft = cv2.GaussianBlur(dots, (0, 0), sigma_px) * (2 * pi * sigma_px**2)
     result: Floats = soft.astype(np.float32)
     return result
