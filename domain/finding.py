@@ -119,7 +119,7 @@ def _sentences(
             f"{numbers.leukocytes} leukocytes were counted; the blast fraction could not be measured."
         )
     else:
-        said += _counted(numbers, threshold, flags)
+        said += _counted(numbers, threshold, flags, patterned=analysis.measured(Stage.SUBTYPE))
     if analysis.evaluable and any(i.not_evaluable for i in analysis.images):
         left_out = sum(bool(i.not_evaluable) for i in analysis.images)
         said.append(f"{left_out} of {len(analysis.images)} images could not be evaluated.")
@@ -127,11 +127,13 @@ def _sentences(
     return tuple(said)
 
 
-def _counted(numbers: Numbers, threshold: float, flags: tuple[Flag, ...]) -> list[str]:
+def _counted(
+    numbers: Numbers, threshold: float, flags: tuple[Flag, ...], *, patterned: bool
+) -> list[str]:
     said = []
     blasts = numbers.blasts
     if blasts.count:
-        named = [s for s in numbers.subtypes if s.proportion.count]
+        named = [s for s in numbers.subtypes if s.proportion.count and patterned]
         most = max(named, key=lambda s: s.proportion.count, default=None)
         pattern = (
             f", mostly {SUBTYPE_WORDS[most.name]} ({most.proportion.percent:.0f} %)" if most else ""
@@ -162,6 +164,6 @@ def _counted(numbers: Numbers, threshold: float, flags: tuple[Flag, ...]) -> lis
     if numbers.adequacy is not Adequacy.ADEQUATE:
         said.append(f"The count is {numbers.adequacy.value} for a differential.")
     rejected_subtype = dict(numbers.unclassified)[Stage.SUBTYPE]
-    if rejected_subtype:
+    if rejected_subtype and patterned:
         said.append(f"{rejected_subtype} blasts have no pattern assigned.")
     return said
