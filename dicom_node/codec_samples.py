@@ -1,0 +1,185 @@
+"""Known frames that prove the codecs at start-up.
+
+Each is 32 x 32 pixels. Colour: red = 4 x + 2 y, green = 255 - red, blue = x + 5 y, 8 bits; the
+twelve-bit one is grey, 100 x + 25 y. Written once by Pillow (JPEG Baseline), dcmtk (JPEG Extended and
+Lossless), CharLS, OpenJPEG and pydicom (RLE).
+"""
+
+from base64 import b64decode
+
+__all__ = ["SAMPLES"]
+
+SAMPLES: dict[str, bytes] = {
+    # JPEG Baseline (Process 1)
+    "1.2.840.10008.1.2.4.50": b64decode(
+        "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQIBAQEBAQIBAQECAgICAgICAgIDAwQD"
+        "AwMDAwICAwQDAwQEBAQEAgMFBQQEBQQEBAT/2wBDAQEBAQEBAQIBAQIEAwIDBAQEBAQEBAQEBAQEBAQEBAQE"
+        "BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAT/wAARCAAgACADAREAAhEBAxEB/8QAHwAAAQUBAQEB"
+        "AQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKB"
+        "kaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1"
+        "dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl"
+        "5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREAAgECBAQDBAcF"
+        "BAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcYGRomJygpKjU2Nzg5"
+        "OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0"
+        "tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwD6R1bofrX/"
+        "ADlZVwZteB/ya+H2S/Bp2POtS/ir9KyrgvVe5qf3P4e5L8GnY8/1L+Kv0rKuDNrQ1P7m8Psl+D3Tz7U+j/Q1"
+        "+k5VwXtaB/cvh9kv8PTsfYurHkj2zXy+VcF7Wgf81Ph7kvwe72PO9S/ir9Kyrgvb3ND+5vD3Jfg07Hn+pfxV"
+        "+k5VwZteB/c3h9kvwadjz3VfuvX6VlXBeq9zU/ubw+yX4NOx9iar95vavl8q4L1Xuan/ADU+HuS/B7vY891L"
+        "+Kv0rKuDNrQ1P7l8PclXuaHn+pfxV+k5VwXtaB/c/h9kvwadjzzVuhHvX6VlXBe3uaH9zeHuS/w9Ox9iap1f"
+        "6mvl8q4L29zQ/wCajw9yV+5p2PPtS/ir9Kyrgza8D+5vD7Jf4enY8/1L+Kv0nKuC9V7mp/c3h9kv8PTsedat"
+        "1I9q/Ssq4M2tDU/ubw9yX4ND/9k="
+    ),
+    # JPEG Extended (Process 2 and 4)
+    "1.2.840.10008.1.2.4.51": b64decode(
+        "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAEBAQEBAQEBAQEBAQEBAQIBAQEBAQIBAQECAgICAgICAgIDAwQD"
+        "AwMDAwICAwQDAwQEBAQEAgMFBQQEBQQEBAT/wQALDAAgACABAREA/8QAFgABAQEAAAAAAAAAAAAAAAAADQ8O"
+        "/8QAHBAAAAYDAAAAAAAAAAAAAAAAAAkLJjhEVWFz/9oACAEBAAA/AMbVocJG8QGfgqPDQZAEOEjeIDPwVHho"
+        "MgCHCRvEBn4Kjw0GQBDhI3iAz8FR4aE7P0OEjeIDPwVHhoMgCHCRvEBn4Kjw0GQBDhI3iAz8FR4aDIAhwkbx"
+        "AZ+Co8NCdn6HCRvEBn4Kjw0GQBDhI3iAz8FR4aDIAhwkbxAZ+Co8NBkAQ4SN4gM/BUeGhOz9DhI3iAz8FR4a"
+        "DIAhwkbxAZ+Co8NBkAQ4SN4gM/BUeGgyAIcJG8QGfgqPDQ//2Q=="
+    ),
+    # JPEG Lossless, Non-Hierarchical (Process 14)
+    "1.2.840.10008.1.2.4.57": b64decode(
+        "/9j/wwARCAAgACADABEAAREAAhEA/8QAGAABAQEBAQAAAAAAAAAAAAAAAQIDCAf/2gAMAwAAAQACAAYAAOf/"
+        "AH/n/TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TN0zdM3TNqdUtLS0"
+        "tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVL"
+        "S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0u"
+        "p1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS"
+        "0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0t"
+        "LS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS"
+        "0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0t"
+        "LS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS"
+        "0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0t"
+        "LS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS"
+        "0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0t"
+        "LS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS"
+        "0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0t"
+        "LS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS"
+        "0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUt"
+        "LS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0up1S0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS6"
+        "nVLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLqdUtLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tLS0tL"
+        "S0v/2Q=="
+    ),
+    # JPEG Lossless, Non-Hierarchical, First-Order Prediction (Process 14 [Selection Value 1])
+    "1.2.840.10008.1.2.4.70": b64decode(
+        "/9j/wwARCAAgACADABEAAREAAhEA/8QAGAABAQEBAQAAAAAAAAAAAAAAAwECCAf/2gAMAwAAAQACAAEAAOf/"
+        "AH/n9DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1Dusqh1DqHUOodQ6h1DqHUOod"
+        "Q6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h3WVQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ"
+        "6h1DqHUOodQ7rKodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOod1lUOodQ6h1DqH"
+        "UOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUO6yqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHU"
+        "OodQ6h1DqHUOodQ6h1DqHdZVDqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1Dusqh"
+        "1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h3WVQ6h1DqHUOodQ6h1DqHUOodQ6h1"
+        "DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ7rKodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1D"
+        "qHUOod1lUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUO6yqHUOodQ6h1DqHUOod"
+        "Q6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHdZVDqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ"
+        "6h1DqHUOodQ6h1Dusqh1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h3WVQ6h1DqH"
+        "UOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ7rKodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHU"
+        "OodQ6h1DqHUOodQ6h1DqHUOod1lUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUO"
+        "6yqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHdZVDqHUOodQ6h1DqHUOodQ6h1"
+        "DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1Dusqh1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1D"
+        "qHUOodQ6h3WVQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ7rKodQ6h1DqHUOod"
+        "Q6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOod1lUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ"
+        "6h1DqHUOodQ6h1DqHUO6yqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHdZVDqH"
+        "UOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1Dusqh1DqHUOodQ6h1DqHUOodQ6h1DqHU"
+        "OodQ6h1DqHUOodQ6h1DqHUOodQ6h3WVQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUO"
+        "odQ7rKodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOod1lUOodQ6h1DqHUOodQ6h1"
+        "DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUO6yqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1D"
+        "qHUOodQ6h1DqHdZVDqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1Dusqh1DqHUOod"
+        "Q6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h1DqHUOodQ6h3///Z"
+    ),
+    # JPEG-LS Lossless Image Compression
+    "1.2.840.10008.1.2.4.80": b64decode(
+        "/9j/9wARCAAgACADAREAAhEAAxEA/9oADAMBAAIAAwAAAgBOISO1dKun0+h9Coh0x0x0x2x2x2itFaK0VorR"
+        "WitFblblblblblblblblblbohk2lKu//f/9//3//f/9+myY3/3//f/9//3//f/98pJH/f/9//3//f/9//39V"
+        "d/9//3//f/9//3//f2n/f/9//3//f/9//3/9/3//f/9//3//f/9//f9//3//f/9//3//f/3/f/9//3//f/9/"
+        "/3/9/3//f/9//3//f/9//f9//3//f/9//3//f/n/f/9//3//f/9//3/5/3//f/9//3//f/9/+/9//3//f/9/"
+        "/3//f/f/f/9//3//f/9//3/v/3//f/9//3//f/9/3/9//3//f/9//3//f7//f/9//3//f/9//39//3//f/9/"
+        "/3//f/9+/3//f/9//3//f/9//f9//3//f/9//3//f/v/f/9//3//f/9//3/3/3//f/9//3//f/9/7/9//3//"
+        "f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9/"
+        "/3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f8D/2Q=="
+    ),
+    # JPEG-LS Lossy (Near-Lossless) Image Compression
+    "1.2.840.10008.1.2.4.81": b64decode(
+        "/9j/9wARCAAgACADAREAAhEAAxEA/9oADAMBAAIAAwACAgBGldjcn9vMdxlN03E3TdN00l03TTdOjWZt/x//"
+        "X/8f/3//f/9z5/9n/3//f/9//1//f/z/f/9//3//f/9//3//f/9//3//f/9//3//Hn//f/9//3//f/9//3//"
+        "f/9//3//f/9//38+f/9//3//f/9//3//fn//f/9//3//f/9//3//f/9//3//f/9//3+fP/9//3//f/9//3//"
+        "fn//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//f/9//3//af9//3//f/9//3//f/9//3//f/9//3//"
+        "f/9//3//f/9//3//f/9/v/9//3//f/9//3//fv9//3//f/9//3//f/8f/3//f/9//3//f/9/V/9//3//f/9/"
+        "/3//f/9//3//f/9//3//f/9//3//f/9//3//f/99/3//f/9//3//f/9//3//f/9//3//f/9//3n/f/9//3//"
+        "f/9//3/rf/9//3//f/9//3//fO//f/9//3//f/9//3//f/9//3//f/9//3/3/3//f/9//3//f/9//3//f/9/"
+        "/3//f/9//2f/f/9//3//f/9//3+A/9k="
+    ),
+    # JPEG 2000 Image Compression (Lossless Only)
+    "1.2.840.10008.1.2.4.90": b64decode(
+        "/0//UQAvAAAAAAAgAAAAIAAAAAAAAAAAAAAAIAAAACAAAAAAAAAAAAADBwEBBwEBBwEB/1IADAAAAAEABQQE"
+        "AAH/XAATQEBISFBISFBISFBISFBISFD/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjL/"
+        "kAAKAAAAAADoAAH/k8+0DAb/f8+0CARfz7QIBx/H2gUPqAgEXwQ/x9oFD6gEBx8GwfOCj7QIBD8DM8PqA4Pn"
+        "Bg0CEQs9h8PqA4PnBg4KhwwXx8D5AUPqAwANAQs8zsHzhYHyBAAiGghdfwN/3V/B84WB8gQAIW4GXX8Az9Vf"
+        "wHwhwfODACIZzwN/v8D5A0B8IgA2oZmuY589pjQvwPkDQHwiADX1l65jnz5ioq/AOhwPkCA2oZc9pjQzwHwi"
+        "wDogX6fHiJ+drCk/wHwiwDooXvvFiJ+dlqj/f8ARwHwigF+nv52sKUA//9k="
+    ),
+    # JPEG 2000 Image Compression
+    "1.2.840.10008.1.2.4.91": b64decode(
+        "/0//UQAvAAAAAAAgAAAAIAAAAAAAAAAAAAAAIAAAACAAAAAAAAAAAAADBwEBBwEBBwEB/1IADAAAAAEBBQQE"
+        "AAD/XAAjQncgdvB28HbAbwBvAG7gZ1BnUGdoUAVQBVBHV9NX01di/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBF"
+        "RyB2ZXJzaW9uIDIuNS4y/5AACgAAAAAA0AAB/5PA/ICAA0vD+AIF98P4AgmVwH3gQAnPwPyAoP1AgASBAsPB"
+        "+oFA/ICAAYcC38B9gIAOCv2WwH2AkD6AgA0B/eULPMQVwPsBYD6AgAz28gg0CzzEK8A+YKAhbgMNU8A+QNAf"
+        "SKAiGgUNUwQDf2alLEo6MawfwHzCYB8gYCIYI4qW9RpmugN/ZqbKLMAcGDX1f8A+ASA+MSA2oZm/PaY0KCT2"
+        "dmBXwHwjwCMANqGBz4e1cD2mNICgDhCdrCk/wBwgX6fHMf/Z"
+    ),
+    # RLE Lossless
+    "1.2.840.10008.1.2.5": b64decode(
+        "AwAAAEAAAABgBAAAgAgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AB8ABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fB8CBgoOEhYaHiImKi4yNjo+QkZKTlJWWl5iZmpu"
+        "cnZ6fh8ECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gB8GCg4SFhoeIiYqLjI2Oj5CRkpOUlZaXmJm"
+        "am5ydnp+gh8IDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhB8KDhIWGh4iJiouMjY6PkJGSk5SVlpe"
+        "YmZqbnJ2en6Chh8MEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiB8OEhYaHiImKi4yNjo+QkZKTlJW"
+        "Wl5iZmpucnZ6foKGih8QFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjB8SFhoeIiYqLjI2Oj5CRkpO"
+        "UlZaXmJmam5ydnp+goaKjh8UGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkB8WGh4iJiouMjY6PkJG"
+        "Sk5SVlpeYmZqbnJ2en6ChoqOkh8YHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQlB8aHiImKi4yNjo+"
+        "QkZKTlJWWl5iZmpucnZ6foKGio6Slh8cICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmB8eIiYqLjI2"
+        "Oj5CRkpOUlZaXmJmam5ydnp+goaKjpKWmh8gJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnB8iJiou"
+        "MjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanh8kKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQlJicoB8m"
+        "Ki4yNjo+QkZKTlJWWl5iZmpucnZ6foKGio6Slpqeoh8oLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJyg"
+        "pB8qLjI2Oj5CRkpOUlZaXmJmam5ydnp+goaKjpKWmp6iph8sMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSY"
+        "nKCkqB8uMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqh8wNDg8QERITFBUWFxgZGhscHR4fICEiIyQ"
+        "lJicoKSorB8yNjo+QkZKTlJWWl5iZmpucnZ6foKGio6Slpqeoqaqrh80ODxAREhMUFRYXGBkaGxwdHh8gISI"
+        "jJCUmJygpKissB82Oj5CRkpOUlZaXmJmam5ydnp+goaKjpKWmp6ipqqush84PEBESExQVFhcYGRobHB0eHyA"
+        "hIiMkJSYnKCkqKywtB86PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6yth88QERITFBUWFxgZGhscHR4"
+        "fICEiIyQlJicoKSorLC0uB8+QkZKTlJWWl5iZmpucnZ6foKGio6SlpqeoqaqrrK2uh//+/fz7+vn49/b19PP"
+        "y8fDv7u3s6+rp6Ofm5eTj4uHgx/9+fXx7enl4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmFgR/79/Pv6+fj39vX"
+        "08/Lx8O/u7ezr6uno5+bl5OPi4eDfx/59fHt6eXh3dnV0c3JxcG9ubWxramloZ2ZlZGNiYWBfR/38+/r5+Pf"
+        "29fTz8vHw7+7t7Ovq6ejn5uXk4+Lh4N/ex/18e3p5eHd2dXRzcnFwb25tbGtqaWhnZmVkY2JhYF9eR/z7+vn"
+        "49/b19PPy8fDv7u3s6+rp6Ofm5eTj4uHg397dx/x7enl4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmFgX15dR/v"
+        "6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eDf3t3cx/t6eXh3dnV0c3JxcG9ubWxramloZ2ZlZGNiYWBfXl1"
+        "cR/r5+Pf29fTz8vHw7+7t7Ovq6ejn5uXk4+Lh4N/e3dzbx/p5eHd2dXRzcnFwb25tbGtqaWhnZmVkY2JhYF9"
+        "eXVxbR/n49/b19PPy8fDv7u3s6+rp6Ofm5eTj4uHg397d3Nvax/l4d3Z1dHNycXBvbm1sa2ppaGdmZWRjYmF"
+        "gX15dXFtaR/j39vX08/Lx8O/u7ezr6uno5+bl5OPi4eDf3t3c29rZx/h3dnV0c3JxcG9ubWxramloZ2ZlZGN"
+        "iYWBfXl1cW1pZR/f29fTz8vHw7+7t7Ovq6ejn5uXk4+Lh4N/e3dzb2tnYx/d2dXRzcnFwb25tbGtqaWhnZmV"
+        "kY2JhYF9eXVxbWllYR/b19PPy8fDv7u3s6+rp6Ofm5eTj4uHg397d3Nva2djXx/Z1dHNycXBvbm1sa2ppaGd"
+        "mZWRjYmFgX15dXFtaWVhXR/X08/Lx8O/u7ezr6uno5+bl5OPi4eDf3t3c29rZ2NfWx/V0c3JxcG9ubWxraml"
+        "oZ2ZlZGNiYWBfXl1cW1pZWFdWR/Tz8vHw7+7t7Ovq6ejn5uXk4+Lh4N/e3dzb2tnY19bVx/RzcnFwb25tbGt"
+        "qaWhnZmVkY2JhYF9eXVxbWllYV1ZVR/Py8fDv7u3s6+rp6Ofm5eTj4uHg397d3Nva2djX1tXUx/NycXBvbm1"
+        "sa2ppaGdmZWRjYmFgX15dXFtaWVhXVlVUR/Lx8O/u7ezr6uno5+bl5OPi4eDf3t3c29rZ2NfW1dTTx/JxcG9"
+        "ubWxramloZ2ZlZGNiYWBfXl1cW1pZWFdWVVRTR/Hw7+7t7Ovq6ejn5uXk4+Lh4N/e3dzb2tnY19bV1NPSx/F"
+        "wb25tbGtqaWhnZmVkY2JhYF9eXVxbWllYV1ZVVFNSR/Dv7u3s6+rp6Ofm5eTj4uHg397d3Nva2djX1tXU09L"
+        "Rx/Bvbm1sa2ppaGdmZWRjYmFgX15dXFtaWVhXVlVUU1JRR8AAQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRob"
+        "HB0eHx8FBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJB8KCwwNDg8QERITFBUWFxgZGhscHR4fICEi"
+        "IyQlJicoKR8PEBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLh8UFRYXGBkaGxwdHh8gISIjJCUmJygp"
+        "KissLS4vMDEyMx8ZGhscHR4fICEiIyQlJicoKSorLC0uLzAxMjM0NTY3OB8eHyAhIiMkJSYnKCkqKywtLi8w"
+        "MTIzNDU2Nzg5Ojs8PR8jJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0BBQh8oKSorLC0uLzAxMjM0NTY3"
+        "ODk6Ozw9Pj9AQUJDREVGRx8tLi8wMTIzNDU2Nzg5Ojs8PT4/QEFCQ0RFRkdISUpLTB8yMzQ1Njc4OTo7PD0+"
+        "P0BBQkNERUZHSElKS0xNTk9QUR83ODk6Ozw9Pj9AQUJDREVGR0hJSktMTU5PUFFSU1RVVh88PT4/QEFCQ0RF"
+        "RkdISUpLTE1OT1BRUlNUVVZXWFlaWx9BQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYB9GR0hJSktM"
+        "TU5PUFFSU1RVVldYWVpbXF1eX2BhYmNkZR9LTE1OT1BRUlNUVVZXWFlaW1xdXl9gYWJjZGVmZ2hpah9QUVJT"
+        "VFVWV1hZWltcXV5fYGFiY2RlZmdoaWprbG1ubx9VVldYWVpbXF1eX2BhYmNkZWZnaGlqa2xtbm9wcXJzdB9a"
+        "W1xdXl9gYWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eR9fYGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9"
+        "fh9kZWZnaGlqa2xtbm9wcXJzdHV2d3h5ent8fX5/gIGCgx9pamtsbW5vcHFyc3R1dnd4eXp7fH1+f4CBgoOE"
+        "hYaHiB9ub3BxcnN0dXZ3eHl6e3x9fn+AgYKDhIWGh4iJiouMjR9zdHV2d3h5ent8fX5/gIGCg4SFhoeIiYqL"
+        "jI2Oj5CRkh94eXp7fH1+f4CBgoOEhYaHiImKi4yNjo+QkZKTlJWWlx99fn+AgYKDhIWGh4iJiouMjY6PkJGS"
+        "k5SVlpeYmZqbnB+Cg4SFhoeIiYqLjI2Oj5CRkpOUlZaXmJmam5ydnp+goR+HiImKi4yNjo+QkZKTlJWWl5iZ"
+        "mpucnZ6foKGio6Slph+MjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqqx+RkpOUlZaXmJmam5ydnp+g"
+        "oaKjpKWmp6ipqqusra6vsB+Wl5iZmpucnZ6foKGio6SlpqeoqaqrrK2ur7CxsrO0tR+bnJ2en6ChoqOkpaan"
+        "qKmqq6ytrq+wsbKztLW2t7i5ug=="
+    ),
+}
