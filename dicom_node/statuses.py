@@ -170,6 +170,11 @@ class StoreStatus(IntEnum):
         "transfer syntax is not supported",
         "A file in a transfer syntax that this node does not read (imported files only).",
     )
+    OTHER_PATIENT = (
+        0xC014,
+        "study is known under another patient",
+        "The study holds objects of another Patient ID already. The object goes to quarantine.",
+    )
 
 
 @dataclass(frozen=True)

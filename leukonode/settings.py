@@ -23,7 +23,10 @@ PREFIX = "LEUKONODE_"
 _OTHER_VARIABLES = frozenset({"LEUKONODE_CONFIG", "LEUKONODE_PICTURES"})
 
 # PS3.5 6.2: AE is 16 bytes of the default repertoire without backslash and control characters
-AeTitle = Annotated[str, StringConstraints(pattern=r"^(?! +$)[\x20-\x5b\x5d-\x7e]{1,16}$")]
+AeTitle = Annotated[
+    str,
+    StringConstraints(pattern=r"^ *[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$", max_length=16),
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 

@@ -12,8 +12,10 @@ overwritten with other content.
     crops/        <analysis id>.npz  cells and overviews for the report
 """
 
+import contextlib
 import hashlib
 import os
+import uuid
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,6 +67,19 @@ class FolderStore:
     def incoming(self) -> Path:
         return self.root / "incoming"
 
+    def installation(self) -> str:
+        """The id of this installation: drawn once, the same for everyone who shares the store."""
+        file = self.root / "installation"
+        if not file.exists():
+            beside = self.root / "writing" / f"{uuid.uuid4()}.part"
+            beside.write_text(str(uuid.uuid4()), encoding="ascii")
+            # a link fails where another process was first, so that there is only ever one id
+            with contextlib.suppress(FileExistsError):
+                file.hardlink_to(beside)
+            beside.unlink()
+            _fsync_folder(self.root)
+        return file.read_text(encoding="ascii")
+
     def path(self, key: str) -> Path:
         """The file of a key that this store gave out."""
         path = (self.root / key).resolve()
@@ -92,6 +107,10 @@ class FolderStore:
         key = f"{Shelf.CROPS}/{analysis}.npz"
         self._write(content, key)
         return key
+
+    def crops(self, analysis: str) -> Path:
+        """The file that `put_crops` wrote."""
+        return self.path(f"{Shelf.CROPS}/{analysis}.npz")
 
     def _write(self, content: bytes, key: str) -> None:
         beside = self.root / "writing" / f"{os.getpid()}-{os.urandom(8).hex()}.part"

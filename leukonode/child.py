@@ -1,0 +1,156 @@
+"""The analysing child process of a worker: pixels are decoded and networks run only there.
+
+A crash, a hung kernel or a decoder led astray costs one attempt of one case, never the worker. The
+child is a fresh interpreter, keeps its bundle loaded from case to case, and dies with its parent.
+"""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from domain.identities import Sha256
+from leukonode.reading import Reading
+
+__all__ = ["AnalysingChild", "ChildDied", "ReadingFailed", "ReadingRequest", "die_with_parent"]
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class ChildDied(RuntimeError):
+    """The child ended or hung while it worked; nothing of the attempt remains."""
+
+
+class ReadingFailed(RuntimeError):
+    """The child is well and could not read the case; one line says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingRequest:
+    """Which stored objects to read, in which order, and how."""
+
+    paths: tuple[Path, ...]
+    sha256s: tuple[Sha256, ...]
+    bundle: Path
+    leukocytes_wanted: int
+    software: str
+    threads: int
+
+
+class AnalysingChild:
+    """One child, started when first needed and again after it died."""
+
+    def __init__(self) -> None:
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._line: Connection | None = None
+
+    def read(self, request: ReadingRequest, *, timeout_seconds: float) -> Reading:
+        """Run `request` in the child. Raises ChildDied or ReadingFailed."""
+        line = self._started()
+        try:
+            line.send(request)
+            answer = line.recv() if line.poll(timeout_seconds) else None
+        except (EOFError, OSError) as error:
+            self.stop()
+            raise ChildDied(f"the analysing process ended ({type(error).__name__})") from None
+        if answer is None:
+            self.stop()
+            raise ChildDied(f"no answer within {timeout_seconds:g} s")
+        if isinstance(answer, str):
+            raise ReadingFailed(answer)
+        if not isinstance(answer, Reading):
+            raise ReadingFailed(f"the analysing process answered with {type(answer).__name__}")
+        return answer
+
+    def stop(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._line is not None:
+            self._line.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = self._line = None
+
+    def _started(self) -> Connection:
+        if self._process is None or not self._process.is_alive() or self._line is None:
+            self.stop()
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe()
+            self._process = context.Process(
+                target=_child, args=(theirs, os.getpid()), name="leukonode-analysing", daemon=True
+            )
+            self._process.start()
+            theirs.close()
+            self._line = ours
+        return self._line
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel to end this process when `parent` ends; end now when it already has."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _child(line: Connection, parent: int) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    loaded: _LoadedBundle | None = None
+    while True:
+        try:
+            request: ReadingRequest = line.recv()
+        except EOFError:
+            return
+        try:
+            if loaded is None or not loaded.serves(request):
+                loaded = _LoadedBundle(request)
+            line.send(loaded.read(request))
+        except Exception as error:
+            log.exception("a case could not be read")
+            line.send(_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    from inference.errors import InferenceError
+
+    known: Sequence[type[Exception]] = (InferenceError,)
+    text = str(error).splitlines()[0] if isinstance(error, tuple(known)) and str(error) else ""
+    return text or f"internal error ({type(error).__name__})"
+
+
+class _LoadedBundle:
+    def __init__(self, request: ReadingRequest) -> None:
+        from inference.bundle import load_bundle
+
+        self._folder = request.bundle
+        self._stamp = self._stamp_of(request.bundle)
+        self._bundle = load_bundle(request.bundle, threads=request.threads or None)
+
+    @staticmethod
+    def _stamp_of(folder: Path) -> int:
+        return (folder / "manifest.json").stat().st_mtime_ns
+
+    def serves(self, request: ReadingRequest) -> bool:
+        return (request.bundle, self._stamp_of(request.bundle)) == (self._folder, self._stamp)
+
+    def read(self, request: ReadingRequest) -> Reading:
+        from dicom_node.sources import open_source
+        from inference.cascade import Options
+        from leukonode.reading import read_images
+
+        sources = [
+            open_source(path, image=index, sha256=sha256)
+            for index, (path, sha256) in enumerate(zip(request.paths, request.sha256s, strict=True))
+        ]
+        options = Options(leukocytes_wanted=request.leukocytes_wanted, software=request.software)
+        return read_images(sources, bundle=self._bundle, options=options)

@@ -1,0 +1,315 @@
+"""The road of a case, from top to bottom: receive, complete, analyse, report, deliver.
+
+Each step takes plain values from the store and the database and ends in one transaction that holds
+its rows, its audit events and the next step's job. A crash anywhere means: the step did not happen
+and is done again; doing it again is harmless, because names and UIDs are derived from the case.
+
+The networks come in as a function (`House.read`): nothing here knows torch.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from db.analysing import (
+    AnalysisClaim,
+    StoredInstance,
+    claim_analysis,
+    extend_lease,
+    fail_analysis,
+    finish_analysis,
+)
+from db.analysis_rows import load_analysis
+from db.database import Database, Transaction
+from db.delivering import (
+    DeliveryClaim,
+    DeliveryOutcome,
+    claim_delivery,
+    extend_delivery_lease,
+    finish_delivery,
+    record_instance_status,
+)
+from db.receiving import complete_case
+from db.reporting_rows import (
+    ReportClaim,
+    ReportObject,
+    claim_report,
+    extend_report_lease,
+    fail_report,
+    finish_report,
+)
+from dicom_node.headers import InstanceHeader, read_header
+from dicom_node.levels import choose_levels
+from dicom_node.peers import Peer
+from dicom_node.scu import SendOutcome, Timeouts, send
+from domain.analysis import Analysis, BundleInfo
+from domain.cells import Stage
+from domain.counts import AdequacyLimits, numbers_of
+from domain.identities import CaseId, InstanceUID
+from domain.states import CompletedBy
+from leukonode.about import SOFTWARE
+from leukonode.child import ChildDied, ReadingFailed, ReadingRequest
+from leukonode.issuing import context_of, issue, predecessor_of, unread_analysis
+from leukonode.reading import Reading, pictures_from, pictures_to_bytes
+from leukonode.settings import Destination, Settings
+from leukonode.store import FolderStore
+from reporting.report import Producer, report_of
+
+__all__ = ["House", "analyse", "complete", "deliver", "report"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """What the steps stand on; effects are passed in."""
+
+    settings: Settings
+    database: Database
+    store: FolderStore
+    producer: Producer
+    bundle: Path
+    bundle_info: BundleInfo
+    owner: str  # this worker, in leases
+    now: Callable[[], datetime]
+    read: Callable[[ReadingRequest], Reading]
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.settings.lease_seconds)
+
+
+def complete(house: House, case_id: CaseId) -> None:
+    """Door 2: close a study that has been quiet for the set time."""
+    with house.database.transaction() as tx:
+        complete_case(tx, case_id, by=CompletedBy.TIMER, now=house.now())
+
+
+def analyse(house: House, case_id: CaseId) -> None:
+    """Door 3: read the case's images in the child process, and write what was seen."""
+    with house.database.transaction() as tx:
+        claim = claim_analysis(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
+    if claim is None:
+        return
+    with _held(house, lambda tx: extend_lease(tx, claim, lease=house.lease, now=house.now())):
+        analysis = _analysed(house, claim)
+    if analysis is None:
+        return
+    numbers = numbers_of(
+        analysis.cells,
+        wbc_classes=analysis.bundle.model(Stage.WBC_CLASS).classes,
+        limits=_limits(house.settings),
+        confusion=analysis.bundle.confusion,
+    )
+    with house.database.transaction() as tx:
+        finish_analysis(tx, claim, analysis, numbers, now=house.now())
+
+
+def _analysed(house: House, claim: AnalysisClaim) -> Analysis | None:
+    """The analysis; None when the case was given back to be tried again."""
+    headers = _to_be_read(house, claim.instances)
+    _, mixed = context_of(headers)
+    if mixed or claim.exhausted:
+        reading = _unread(house, headers, mixed or "the analysing process died at every attempt")
+    else:
+        try:
+            reading = house.read(_request(house, claim, headers))
+        except (ChildDied, ReadingFailed) as error:
+            with house.database.transaction() as tx:
+                again = fail_analysis(tx, claim, reason=str(error), now=house.now())
+            if again:
+                return None
+            reading = _unread(house, headers, str(error))
+    house.store.put_crops(pictures_to_bytes(reading), analysis=claim.analysis_id)
+    return reading.analysis
+
+
+def _request(
+    house: House, claim: AnalysisClaim, headers: tuple[InstanceHeader, ...]
+) -> ReadingRequest:
+    by_uid = {i.instance_uid: i for i in claim.instances}
+    chosen = [by_uid[h.instance_uid] for h in headers]
+    return ReadingRequest(
+        paths=tuple(house.store.path(i.store_key) for i in chosen),
+        sha256s=tuple(i.sha256 for i in chosen),
+        bundle=house.bundle,
+        leukocytes_wanted=house.settings.leukocytes_wanted,
+        software=SOFTWARE,
+        threads=house.settings.threads,
+    )
+
+
+def _unread(house: House, headers: tuple[InstanceHeader, ...], reason: str) -> Reading:
+    analysis = unread_analysis(
+        house.bundle_info,
+        headers,
+        leukocytes_wanted=house.settings.leukocytes_wanted,
+        reason=reason,
+    )
+    return Reading(analysis=analysis, gallery=(), overviews=())
+
+
+def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[InstanceHeader, ...]:
+    """The instances that the cascade reads, in a fixed order. Labels, overviews and the other levels
+    of a slide are left out, unless nothing else was sent: then the report says why."""
+    headers = tuple(
+        read_header(house.store.path(i.store_key), sha256=i.sha256)
+        for i in sorted(instances, key=lambda i: i.instance_uid)
+    )
+    analysed, _ = choose_levels(headers)
+    return analysed or headers
+
+
+def report(house: House, case_id: CaseId) -> None:
+    """Door 4: draw the analysis as PDF and SR, and issue both."""
+    with house.database.transaction() as tx:
+        claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
+    if claim is None:
+        return
+    try:
+        with _held(
+            house, lambda tx: extend_report_lease(tx, claim, lease=house.lease, now=house.now())
+        ):
+            objects = _drawn(house, claim)
+    except Exception as error:
+        with house.database.transaction() as tx:
+            fail_report(tx, claim, reason=type(error).__name__, now=house.now())
+        raise
+    with house.database.transaction() as tx:
+        finish_report(
+            tx,
+            claim,
+            objects=objects,
+            destinations=[d.name for d in house.settings.destinations],
+            issued_at=claim.analysed_at,
+            now=house.now(),
+        )
+
+
+def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
+    with house.database.reading() as conn:
+        analysis = load_analysis(conn, claim.analysis_id)
+    context, _ = context_of(_to_be_read(house, claim.instances))
+    gallery, overviews = pictures_from(house.store.crops(claim.analysis_id))
+    drawn = report_of(
+        context=context,
+        analysis=analysis,
+        case_id=claim.case_id,
+        analysis_ordinal=claim.ordinal,
+        revision=claim.revision,
+        issued_at=claim.analysed_at,
+        completed_by=_completeness(claim, house.settings),
+        producer=house.producer,
+        limits=_limits(house.settings),
+        review_threshold_percent=house.settings.review_threshold_percent,
+        predecessor=predecessor_of(claim.previous),
+        gallery=gallery,
+        overviews=overviews,
+    )
+    return issue(drawn, house.store)
+
+
+def _completeness(claim: ReportClaim, settings: Settings) -> str:
+    if claim.completed_by is CompletedBy.TIMER:
+        return f"by timer ({settings.study_quiet_seconds:g} s without a new object)"
+    return claim.completed_by.value
+
+
+def _limits(settings: Settings) -> AdequacyLimits:
+    return AdequacyLimits(adequate=settings.leukocytes_wanted, limited=settings.adequacy_limited)
+
+
+def deliver(house: House, delivery_id: str) -> None:
+    """Door 5: send the issued objects, and keep the peer's own word for each."""
+    with house.database.transaction() as tx:
+        claim = claim_delivery(
+            tx, delivery_id, owner=house.owner, lease=house.lease, now=house.now()
+        )
+    if claim is None:
+        return
+    destination = _destination(house.settings, claim.destination)
+    if destination is None:
+        _end(house, claim, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
+        return
+    with _held(
+        house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
+    ):
+        outcome = _sent(house, claim, destination)
+    with house.database.transaction() as tx:
+        for instance in outcome.instances:
+            record_instance_status(
+                tx,
+                claim,
+                instance_uid=InstanceUID(instance.instance_uid),
+                status=instance.status,
+                comment=instance.comment,
+                now=house.now(),
+            )
+        _finish(house, tx, claim, outcome)
+
+
+def _destination(settings: Settings, name: str) -> Destination | None:
+    return next((d for d in settings.destinations if d.name == name), None)
+
+
+def _sent(house: House, claim: DeliveryClaim, destination: Destination) -> SendOutcome:
+    wait = house.settings.delivery_timeout_seconds
+    return send(
+        [house.store.path(o.store_key) for o in claim.objects if o.instance_uid not in claim.taken],
+        to=Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
+        calling_ae=house.settings.ae_title,
+        timeouts=Timeouts(connect=min(wait, 10.0), associate=wait, response=wait),
+    )
+
+
+def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
+    waits = house.settings.delivery_retry_seconds
+    now = house.now()
+    if outcome.delivered:
+        finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=now)
+    elif outcome.retryable and claim.attempt <= len(waits):
+        finish_delivery(
+            tx,
+            claim,
+            outcome=DeliveryOutcome.FAILED,
+            reason=outcome.reason,
+            now=now,
+            next_attempt_at=now + timedelta(seconds=waits[claim.attempt - 1]),
+        )
+    else:
+        finish_delivery(tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason=outcome.reason, now=now)
+
+
+def _end(house: House, claim: DeliveryClaim, outcome: DeliveryOutcome, reason: str) -> None:
+    with house.database.transaction() as tx:
+        finish_delivery(tx, claim, outcome=outcome, reason=reason, now=house.now())
+
+
+@contextmanager
+def _held(house: House, extend: Callable[[Transaction], bool]) -> Iterator[None]:
+    """Extend the lease in the background while the block works. A hold that was lost is noticed at
+    the step's own commit, which then writes nothing."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(house.settings.lease_seconds / 3):
+            try:
+                with house.database.transaction() as tx:
+                    held = extend(tx)
+            except Exception:
+                log.warning("a lease could not be extended", exc_info=True)
+                continue
+            if not held:
+                return
+
+    beating = threading.Thread(target=beat, name="lease", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()

@@ -1,0 +1,96 @@
+"""`leukonode serve`: PostgreSQL of our own where none is configured, the roles as child processes.
+
+Promises: a child that dies is started again; when this process dies, all of them die with it, so
+that the next start finds a free field; after any kill the service is at work again within a minute.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from db.embedded import EmbeddedServer
+from leukonode.child import die_with_parent
+from leukonode.settings import Settings
+
+__all__ = ["ROLES", "Supervisor"]
+
+log = logging.getLogger(__name__)
+
+ROLES = ("node", "worker")
+_LOOK_SECONDS = 0.25
+_RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
+_WELL_AFTER_SECONDS = 30.0
+_STOP_SECONDS = 30.0
+
+
+class Supervisor:
+    """Keeps PostgreSQL and the roles running until `stop` is set."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], *, say: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._environment = dict(environment)
+        self._say = say
+        self._server = None if settings.database_url else EmbeddedServer(settings.data_dir)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
+        self._falls: dict[str, int] = dict.fromkeys(ROLES, 0)
+
+    def run(self, over: threading.Event) -> None:
+        """Run until `over` is set, then stop everything in order."""
+        from db.migrate import upgrade
+
+        url = self._settings.database_url
+        if self._server is not None:
+            url = self._server.start()
+            self._say("database: embedded PostgreSQL is up")
+        try:
+            upgrade(url)
+            while not over.wait(_LOOK_SECONDS):
+                if self._server is not None and not self._server.alive():
+                    log.warning("PostgreSQL ended; starting it again")
+                    self._server.start()
+                for role in ROLES:
+                    self._look_after(role, url)
+        finally:
+            self._stop_children()
+            if self._server is not None:
+                self._server.stop()
+
+    def _look_after(self, role: str, url: str) -> None:
+        child = self._children.get(role)
+        now = time.monotonic()
+        if child is not None and child.poll() is None:
+            if now - self._started[role] > _WELL_AFTER_SECONDS:
+                self._falls[role] = 0
+            return
+        wait = _RESTART_SECONDS[min(self._falls[role], len(_RESTART_SECONDS) - 1)]
+        if child is not None:
+            if now - self._started[role] < wait:
+                return
+            log.warning("the %s ended with status %s; starting it again", role, child.returncode)
+            self._falls[role] += 1
+        self._children[role] = subprocess.Popen(
+            [sys.executable, "-P", "-m", "leukonode", "serve", "--role", role],
+            env=self._environment | {"LEUKONODE_DATABASE_URL": url},
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 one system call, no lock taken
+        )
+        self._started[role] = now
+
+    def _stop_children(self) -> None:
+        for child in self._children.values():
+            child.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        for child in self._children.values():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
