@@ -134,9 +134,7 @@ def _empty_network(stage: Stage, manifest: Manifest) -> "nn.Module":
 
     entry = manifest.stages.of(stage)
     if stage is Stage.DETECTION:
-        state = torch.get_rng_state()
-        network = network_of(stage, entry)
-        torch.set_rng_state(state)
-        return network
+        with torch.random.fork_rng(devices=[]):
+            return network_of(stage, entry)
     with torch.device("meta"):
         return network_of(stage, entry)

@@ -1,14 +1,42 @@
-"""From images to an analysis: the six stages in order."""
+"""From images to an analysis: six stages in order, each image for itself.
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+In      sources: for each image its header and an iterator of fields, in the order of the report
+Out     Analysis: a value with every cell, every probability, and all that went into it
+Refuses nothing that is in an image: what cannot be read, is not viable, or is of a domain that the
+        bundle does not cover becomes an image that is *not evaluable*, with the reason; a stage
+        that fails becomes a StageFailure, and what was found before it stays
+The same bytes and the same bundle give the same analysis (but for the seconds) on the same engine
+and processor: nothing is random, and no clock decides.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
 from domain.analysis import Analysis
-from domain.image import Field, ImageHeader
+from domain.cells import Cell
+from domain.image import (
+    Domain,
+    Field,
+    ImageHeader,
+    ImageReading,
+    ScaleFrom,
+    UnreadablePixels,
+    Verdict,
+    Viability,
+)
 from inference.bundle import Bundle
+from inference.engine import engine_name, processor_name, steady
+from inference.image_run import ImageRun
+from inference.recorder import Recorder
+from inference.scale import spacing_problem
 
 __all__ = ["FieldSource", "Options", "analyse"]
+
+SINGLE_CELLS_AT_ONCE = 32
+
+Progress = Callable[[str, int, int], None]
 
 
 class FieldSource(Protocol):
@@ -24,7 +52,12 @@ class FieldSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is asked for. `software` goes into the analysis, e.g. "leukonode 0.1.0"."""
+    """What a run is asked for.
+
+    An image of many fields is read until `leukocytes_wanted` are counted in the whole analysis,
+    unless `stop_when_enough` is False; each image has at least one field read. `software` goes
+    into the analysis, e.g. "leukonode 0.1.0".
+    """
 
     software: str
     leukocytes_wanted: int = 200
@@ -36,7 +69,128 @@ def analyse(
     *,
     bundle: Bundle,
     options: Options,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Analysis:
-    """Read the images; `progress(what, done, of)`. Never raises for what is in the images."""
-    raise NotImplementedError
+    """Read the images; `progress(what, done, of)` is called after each field."""
+    recorder = Recorder(bundle.info, engine=engine_name())
+    images: list[ImageReading] = []
+    cells: list[Cell] = []
+    with steady(threads=bundle.threads):
+        for index, source in enumerate(sources):
+            told = _telling(progress, f"image {index + 1} of {len(sources)}")
+            reading, found = _read_image(
+                source,
+                index=index,
+                bundle=bundle,
+                recorder=recorder,
+                enough=_enough(cells, options),
+                progress=told,
+            )
+            images.append(reading)
+            cells += found
+        processor = processor_name()
+    return Analysis(
+        bundle=bundle.info,
+        images=tuple(images),
+        cells=tuple(replace(cell, number=n) for n, cell in enumerate(cells, start=1)),
+        stages=recorder.records,
+        engine=engine_name(),
+        processor=processor,
+        software=options.software,
+        leukocytes_wanted=options.leukocytes_wanted,
+        failures=recorder.failures,
+    )
+
+
+def _read_image(
+    source: FieldSource,
+    *,
+    index: int,
+    bundle: Bundle,
+    recorder: Recorder,
+    enough: Callable[[Sequence[Cell]], bool],
+    progress: Callable[[int, int], None],
+) -> tuple[ImageReading, tuple[Cell, ...]]:
+    header = source.header
+    reason = _refusal(header, bundle)
+    if reason:
+        return _not_evaluable(header, reason), ()
+    run = ImageRun(header, index=index, bundle=bundle, recorder=recorder)
+    lots = _lots(source.fields())
+    left = 0
+    try:
+        for lot in lots:
+            run.read(lot)
+            left = run.fields_left
+            progress(run.fields_seen, run.fields_seen + left)
+            if run.stopped:
+                break
+            if enough(run.cells):
+                # one more is asked for, since only the source knows whether there is one
+                left = max(1, left) if next(lots, None) else 0
+                break
+        else:
+            left = 0
+    except UnreadablePixels as error:
+        return _not_evaluable(header, str(error)), ()
+    return run.reading(fields_left=left), tuple(run.cells)
+
+
+def _refusal(header: ImageHeader, bundle: Bundle) -> str:
+    """Why no network may see the image; empty when they may."""
+    if header.refusal:
+        return header.refusal
+    if header.domain not in bundle.info.domains:
+        covered = ", ".join(bundle.info.domains)
+        return (
+            f"its domain ({header.domain}) is not covered by bundle '{bundle.info.id}' ({covered})"
+        )
+    if header.monochrome and header.domain is Domain.SMEAR:
+        return "it is monochrome, and a stained smear is read in colour"
+    return spacing_problem(header.um_per_px)
+
+
+def _not_evaluable(header: ImageHeader, reason: str) -> ImageReading:
+    """An image that was refused before stage 1, or whose pixels could not all be had."""
+    return ImageReading(
+        header=header,
+        viability=Viability(p=None, verdict=Verdict.NOT_ASSESSED),
+        um_per_px=None,
+        scale_from=ScaleFrom.UNKNOWN,
+        fields_read=0,
+        fields_refused=0,
+        not_evaluable=reason,
+    )
+
+
+def _lots(fields: Iterable[Field]) -> Iterator[list[Field]]:
+    """Fields one by one; single-cell fields several at once, so that they share batches."""
+    for single, group in groupby(fields, key=lambda f: f.single_cell):
+        size = SINGLE_CELLS_AT_ONCE if single else 1
+        lot: list[Field] = []
+        for field in group:
+            lot.append(field)
+            if len(lot) == size:
+                yield lot
+                lot = []
+        if lot:
+            yield lot
+
+
+def _enough(before: Sequence[Cell], options: Options) -> Callable[[Sequence[Cell]], bool]:
+    counted = sum(c.is_leukocyte for c in before)
+
+    def enough(cells: Sequence[Cell]) -> bool:
+        return options.stop_when_enough and (
+            counted + sum(c.is_leukocyte for c in cells) >= options.leukocytes_wanted
+        )
+
+    return enough
+
+
+def _telling(progress: Progress | None, what: str) -> Callable[[int, int], None]:
+    def tell(done: int, of: int) -> None:
+        if progress is not None:
+            progress(what, done, of)
+
+    return tell

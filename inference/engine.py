@@ -39,7 +39,7 @@ def steady(*, threads: int | None) -> Iterator[None]:
     before_threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()
     before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(mode=True)
     if threads is not None:
         torch.set_num_threads(threads)
     try:

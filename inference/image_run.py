@@ -1,0 +1,333 @@
+"""One image on its way through the stages: its fields come in, its cells and its record come out."""
+
+from collections.abc import Sequence
+from math import ceil
+from statistics import fmean
+
+from domain.cells import Cell, CellClass, Stage
+from domain.image import (
+    Box,
+    Field,
+    ImageHeader,
+    ImageReading,
+    ScaleFrom,
+    UnreadablePixels,
+    Verdict,
+    Viability,
+)
+from inference.bundle import Bundle
+from inference.cells import Found, Named, named
+from inference.crops import Colour, background_of, border_colour_of
+from inference.fusion import final_class_of, marks_of
+from inference.recorder import Recorder
+from inference.scale import (
+    Scale,
+    red_cell_scale,
+    spacing_problem,
+    spacing_scale,
+    unknown_scale,
+)
+from inference.stages.detection import Detection, detected
+from inference.stages.viability import viable_p
+from inference.tensors import DECIMALS
+
+__all__ = ["ImageRun"]
+
+MOST_ENLARGED = (
+    8.0  # a field is not blown up more than this for the detector: there is nothing in it
+)
+BORDER_PX = 1.0
+
+
+class ImageRun:
+    """Reads the fields of one image, lot by lot. Changes as it goes; used once."""
+
+    def __init__(
+        self, header: ImageHeader, *, index: int, bundle: Bundle, recorder: Recorder
+    ) -> None:
+        self.cells: list[Cell] = []
+        self.fields_seen = 0
+        self.stopped = ""  # why a stage's failure ended the reading
+        self._header = header
+        self._index = index
+        self._bundle = bundle
+        self._recorder = recorder
+        self._scale: Scale | None = None
+        self._viable_p: list[float] = []
+        self._read = 0
+        self._refused = 0
+        self._core_area = 0.0
+        self._stages = bundle.manifest.stages
+        self._unknown = unknown_scale(bundle.info.um_per_px)
+        self._warnings: dict[str, None] = {}
+
+    def read(self, lot: Sequence[Field]) -> None:
+        """One field, or several single-cell fields. Raises UnreadablePixels."""
+        self.fields_seen += len(lot)
+        self._core_area += sum(f.core_px.width * f.core_px.height for f in lot)
+        found = self._single_cells(lot) if lot[0].single_cell else self._field(lot[0])
+        if found is None:
+            return
+        names = named(found, bundle=self._bundle, recorder=self._recorder)
+        if names is None:
+            self.stopped = (
+                f"{len(found)} cells were found and could not be told apart (stage 3 failed)"
+            )
+            return
+        self._read += len(lot)
+        self.cells += [self._cell(f, name) for f, name in zip(found, names, strict=True)]
+
+    @property
+    def fields_left(self) -> int:
+        """How many fields are still to come, as far as the header and the fields so far tell."""
+        image = float(self._header.width_px * self._header.height_px)
+        each = self._core_area / self.fields_seen if self.fields_seen else image
+        if each >= image:  # every frame is a field
+            return max(0, self._header.frames - self.fields_seen)
+        return max(0, ceil((image - self._core_area) / each)) if each else 0
+
+    def reading(self, *, fields_left: int) -> ImageReading:
+        """The image's record."""
+        scale = self._scale
+        return ImageReading(
+            header=self._header,
+            viability=self._viability(),
+            um_per_px=scale.um_per_px if scale and scale.known else None,
+            scale_from=scale.source if scale else ScaleFrom.UNKNOWN,
+            fields_read=self._read,
+            fields_refused=self._refused,
+            fields_left=fields_left,
+            not_evaluable=self._not_evaluable(),
+            warnings=(*(scale.warnings if scale else ()), *self._warnings),
+        )
+
+    def _viability(self) -> Viability:
+        if not self._viable_p:
+            return Viability(p=None, verdict=Verdict.NOT_ASSESSED)
+        verdict = Verdict.VIABLE if self._refused < len(self._viable_p) else Verdict.NON_VIABLE
+        return Viability(p=round(fmean(self._viable_p), DECIMALS), verdict=verdict)
+
+    def _not_evaluable(self) -> str:
+        if self._read:
+            return ""
+        if self.stopped:
+            return self.stopped
+        if self._refused:
+            wanted = self._stages.viability.threshold
+            return (
+                f"it is not viable (probability of viable {fmean(self._viable_p):.2f}, "
+                f"{wanted:.2f} wanted)"
+            )
+        return "it holds no field to read"
+
+    def _single_cells(self, lot: Sequence[Field]) -> list[Found]:
+        """Each field is one cell: stages 1 and 2 have nothing to say."""
+        return [self._single_cell(field) for field in lot]
+
+    def _single_cell(self, field: Field) -> Found:
+        height, width = field.pixels.shape[:2]
+        if field.um_per_px is not None:
+            scale = self._stated(field, field.um_per_px)
+        else:
+            # read as it is: the frame is all there is to see, and fills the square
+            scale = unknown_scale(self._stages.wbc_class.field_um / max(height, width))
+        self._keep_scale(scale)
+        return Found(
+            field=field,
+            um_per_px=scale.um_per_px,
+            background=border_colour_of(field.pixels),
+            box=Box(0, 0, width, height),
+            p=1.0,
+        )
+
+    def _field(self, field: Field) -> list[Found] | None:
+        """Stages 1 and 2; None when the field is not viable, or one of the two failed."""
+        background = background_of(field.pixels)
+        scale = self._stated(field, field.um_per_px) if field.um_per_px else self._scale
+        if not self._viable(field, scale or self._unknown, background):
+            return None
+        if scale is None or not scale.known:
+            scale = self._measured(field, background) or self._unknown
+        detections = self._detected(field, scale.um_per_px, background)
+        if detections is None:
+            return None
+        self._keep_scale(scale)
+        found = [
+            Found(
+                field=field,
+                um_per_px=scale.um_per_px,
+                background=background,
+                box=detection.box,
+                p=detection.p,
+            )
+            for detection in detections
+        ]
+        whole = [f for f in found if self._counts_here(f)]
+        return sorted(whole, key=lambda f: (f.box.y0, f.box.x0))
+
+    def _viable(self, field: Field, scale: Scale, background: Colour) -> bool:
+        entry = self._stages.viability
+        p = self._recorder.attempt(
+            Stage.VIABILITY,
+            lambda: viable_p(
+                field.pixels,
+                um_per_px=scale.um_per_px,
+                background=background,
+                network=self._bundle.networks[Stage.VIABILITY],
+                entry=entry,
+            ),
+            items=1,
+        )
+        if p is None:
+            self.stopped = "whether it is viable could not be told (stage 1 failed)"
+            return False
+        self._viable_p.append(p)
+        if p >= entry.threshold:
+            return True
+        self._refused += 1
+        return False
+
+    def _detected(
+        self, field: Field, um_per_px: tuple[float, float], background: Colour
+    ) -> tuple[Detection, ...] | None:
+        found = self._recorder.attempt(
+            Stage.DETECTION,
+            lambda: detected(
+                field.pixels,
+                um_per_px=um_per_px,
+                background=background,
+                network=self._bundle.networks[Stage.DETECTION],
+                entry=self._stages.detection,
+            ),
+            items=1,
+        )
+        if found is None:
+            self.stopped = "its cells could not be detected (stage 2 failed)"
+        return found
+
+    def _measured(self, field: Field, background: Colour) -> Scale | None:
+        """The scale that the field's own red cells give, at the trial that shows the most."""
+        rule = self._bundle.manifest.red_cells
+        if rule is None:
+            return None
+        height, width = field.pixels.shape[:2]
+        inner = Box(BORDER_PX, BORDER_PX, width - BORDER_PX, height - BORDER_PX)
+        most: list[Box] = []
+        for trial in rule.trial_um_per_px:
+            detections = self._detected(field, (trial, trial), background) or ()
+            red = [
+                d.box
+                for d in detections
+                if d.cell_class is CellClass.RED_BLOOD_CELL
+                and d.p >= rule.min_confidence
+                and inner.x0 <= d.box.x0
+                and inner.y0 <= d.box.y0
+                and d.box.x1 <= inner.x1
+                and d.box.y1 <= inner.y1
+            ]
+            most = max(most, red, key=len)
+        scale = red_cell_scale(most, at_least=rule.min_cells)
+        return None if scale is None or self._too_coarse(field, scale.um_per_px) else scale
+
+    def _stated(self, field: Field, um_per_px: tuple[float, float]) -> Scale:
+        """Raises UnreadablePixels where the spacing is no microscope's, or far too coarse."""
+        problem = spacing_problem(um_per_px) or self._too_coarse(field, um_per_px)
+        if problem:
+            raise UnreadablePixels(problem)
+        return spacing_scale(um_per_px)
+
+    def _too_coarse(self, field: Field, um_per_px: tuple[float, float]) -> str:
+        """Why the field cannot be brought to the detector's scale; empty when it can."""
+        height, width = field.pixels.shape[:2]
+        read_at = self._stages.detection.um_per_px
+        larger = um_per_px[0] / read_at, um_per_px[1] / read_at
+        if (
+            max(larger) <= MOST_ENLARGED
+            and larger[0] * width * larger[1] * height <= MOST_SCALED_PX
+        ):
+            return ""
+        return (
+            f"its pixels are too coarse for it ({max(um_per_px):g} um; this bundle reads at "
+            f"{read_at:g} um)"
+        )
+
+    def _keep_scale(self, scale: Scale) -> None:
+        """The first known scale is the image's; fields read before it are told of."""
+        if self._scale is not None and scale.known and not self._scale.known and self._read:
+            self._warn(f"{self._read} fields were read before a scale could be measured")
+        if self._scale is None or (scale.known and not self._scale.known):
+            self._scale = scale
+        wanted = self._bundle.manifest.um_per_px_range
+        if scale.known and wanted and not all(wanted[0] <= v <= wanted[1] for v in scale.um_per_px):
+            self._warn(
+                f"scale outside the bundle's range ({wanted[0]:g} to {wanted[1]:g} um per pixel)"
+            )
+
+    def _counts_here(self, found: Found) -> bool:
+        """Whether the cell is this field's, and no earlier field has shown it."""
+        box = self._in_image(found)
+        if box.width < 1 or box.height < 1 or not found.field.core_px.holds(*box.centre):
+            return False
+        core, iou = found.field.core_px, self._stages.detection.iou
+        if core.x0 <= box.x0 and core.y0 <= box.y0 and box.x1 <= core.x1 and box.y1 <= core.y1:
+            return True
+        return not any(
+            _overlap(box, cell.box_px) > iou
+            for cell in self.cells
+            if cell.frame == found.field.frame
+        )
+
+    def _in_image(self, found: Found) -> Box:
+        """The box in pixels of the image as it came, clipped to it."""
+        (x, y), box = found.field.origin_px, found.box
+        width, height = self._header.width_px, self._header.height_px
+        return Box(
+            round(min(max(box.x0 + x, 0), width), 2),
+            round(min(max(box.y0 + y, 0), height), 2),
+            round(min(max(box.x1 + x, 0), width), 2),
+            round(min(max(box.y1 + y, 0), height), 2),
+        )
+
+    def _cell(self, found: Found, name: Named) -> Cell:
+        box, image = self._in_image(found), self._header
+        at_border = not found.field.single_cell and (
+            box.x0 < BORDER_PX
+            or box.y0 < BORDER_PX
+            or box.x1 > image.width_px - BORDER_PX
+            or box.y1 > image.height_px - BORDER_PX
+        )
+        return Cell(
+            number=0,  # given when all images are read
+            image=self._index,
+            frame=found.field.frame,
+            box_px=box,
+            detection_p=found.p,
+            cell_class=name.cell_class,
+            cell_class_p=name.cell_class_p,
+            wbc_class=name.wbc_class,
+            wbc_class_p=name.wbc_class_p,
+            malignancy=name.malignancy,
+            malignancy_p=name.malignancy_p,
+            subtype=name.subtype,
+            subtype_p=name.subtype_p,
+            final_class=final_class_of(name.cell_class, name.wbc_class, name.malignancy),
+            marks=marks_of(
+                wbc_class=name.wbc_class,
+                malignancy=name.malignancy,
+                subtype=name.subtype,
+                at_border=at_border,
+            ),
+        )
+
+    def _warn(self, warning: str) -> None:
+        self._warnings[warning] = None
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / (a.width * a.height + b.width * b.height - both)
