@@ -4,12 +4,30 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import select, update
+
+from db._leases import (
+    ATTEMPTS,
+    backoff,
+    check_aware,
+    extend,
+    held_case,
+    locked_case,
+    move_case,
+    new_lease,
+)
+from db.analysis_rows import save_analysis, save_bundle, save_numbers
+from db.audit import record_event
 from db.database import Transaction
+from db.queue import Step, defer
 from db.receiving import InstanceRole
+from db.tables import analyses, analysis_instances, cases
+from db.tables import instances as stored
 from domain.analysis import Analysis
 from domain.counts import Numbers
 from domain.identities import AnalysisId, CaseId, InstanceUID, SeriesUID, Sha256, SopClassUID
 from domain.image import Domain
+from domain.states import CaseEvent, CaseState
 
 __all__ = [
     "ATTEMPTS",
@@ -19,9 +37,8 @@ __all__ = [
     "extend_lease",
     "fail_analysis",
     "finish_analysis",
+    "instances_of",
 ]
-
-ATTEMPTS = 3  # claims of one step before it is given up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +75,49 @@ class AnalysisClaim:
 def claim_analysis(
     tx: Transaction, case_id: CaseId, *, owner: str, lease: timedelta, now: datetime
 ) -> AnalysisClaim | None:
-    """Take a READY case by one conditional UPDATE; None when there is nothing to take."""
-    raise NotImplementedError
+    """Take a READY case whose time has come; None when there is nothing to take."""
+    case = locked_case(tx, case_id)
+    if case is None or case["state"] != CaseState.READY or case["due_at"] > now:
+        return None
+    hold = new_lease(owner, lease, now)
+    attempt = case["attempts"] + 1
+    move_case(
+        tx, case, CaseEvent.ANALYSIS_CLAIMED, now=now, due_at=None, lease=hold, attempts=attempt
+    )
+    analysis = (
+        tx.connection.execute(
+            update(analyses)
+            .where(analyses.c.case_id == case["id"], analyses.c.ordinal == case["analysis_ordinal"])
+            .values(started_at=now)
+            .returning(analyses.c.id)
+        )
+        .mappings()
+        .one()
+    )
+    claim = AnalysisClaim(
+        case_id=case_id,
+        analysis_id=AnalysisId(str(analysis["id"])),
+        ordinal=case["analysis_ordinal"],
+        attempt=attempt,
+        exhausted=attempt > ATTEMPTS,
+        owner=owner,
+        token=hold.token,
+        instances=instances_of(tx, AnalysisId(str(analysis["id"]))),
+    )
+    record_event(
+        tx,
+        actor=owner,
+        event="analysis started",
+        case_id=case_id,
+        objects=(claim.analysis_id,),
+        details={"attempt": attempt, "analysis": claim.ordinal},
+    )
+    return claim
 
 
 def extend_lease(tx: Transaction, claim: AnalysisClaim, *, lease: timedelta, now: datetime) -> bool:
     """Hold on for `lease` from now. False: the hold is gone (a late object, or it ran out)."""
-    raise NotImplementedError
+    return extend(tx, cases, claim.case_id, claim.token, lease=lease, now=now)
 
 
 def finish_analysis(
@@ -72,10 +125,99 @@ def finish_analysis(
 ) -> bool:
     """Write the analysis; the case is ANALYSED and a `report` job waits. False, and nothing is
     written, when the hold is gone."""
-    raise NotImplementedError
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    check_aware(now)
+    tx.connection.execute(
+        update(analyses)
+        .where(analyses.c.id == UUID(claim.analysis_id))
+        .values(
+            finished_at=now,
+            bundle=save_bundle(tx, analysis.bundle),
+            engine=analysis.engine,
+            processor=analysis.processor,
+            software=analysis.software,
+            leukocytes_wanted=analysis.leukocytes_wanted,
+            warnings=list(analysis.warnings),
+        )
+    )
+    save_analysis(tx, claim.analysis_id, analysis)
+    save_numbers(tx, claim.analysis_id, numbers)
+    move_case(tx, case, CaseEvent.ANALYSIS_DONE, now=now, due_at=now)
+    defer(tx, Step.REPORT, key=claim.case_id)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="analysis finished",
+        outcome="partial" if analysis.failures else "success",
+        case_id=claim.case_id,
+        objects=(claim.analysis_id,),
+        details={
+            "analysis": claim.ordinal,
+            "attempt": claim.attempt,
+            "bundle": analysis.bundle.id,
+            "manifest_sha256": analysis.bundle.manifest_sha256,
+            "untrained": analysis.bundle.untrained,
+            "engine": analysis.engine,
+            "cells": len(analysis.cells),
+            "leukocytes": numbers.leukocytes,
+            "blasts": numbers.blasts.count,
+            "failures": len(analysis.failures),
+        },
+    )
+    return True
 
 
 def fail_analysis(tx: Transaction, claim: AnalysisClaim, *, reason: str, now: datetime) -> bool:
     """Give the case back. True: it will be tried again. False: no more attempts, the hold is kept;
     finish with an Analysis whose failures say so (or the hold is gone)."""
-    raise NotImplementedError
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    again = claim.attempt < ATTEMPTS
+    if again:
+        due_at = now + backoff(claim.attempt)
+        move_case(
+            tx,
+            case,
+            CaseEvent.LEASE_EXPIRED,
+            now=now,
+            due_at=due_at,
+            attempts=claim.attempt,
+        )
+        defer(tx, Step.ANALYSE, key=claim.case_id, at=due_at)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="analysis failed",
+        outcome="failure",
+        case_id=claim.case_id,
+        objects=(claim.analysis_id,),
+        details={"attempt": claim.attempt, "reason": reason, "again": again},
+    )
+    return again
+
+
+def instances_of(tx: Transaction, analysis_id: AnalysisId) -> tuple[StoredInstance, ...]:
+    """The objects that belong to an analysis, in the order received."""
+    query = (
+        select(stored)
+        .join(analysis_instances, analysis_instances.c.instance_uid == stored.c.instance_uid)
+        .where(analysis_instances.c.analysis_id == UUID(analysis_id))
+        .order_by(stored.c.sequence)
+    )
+    return tuple(
+        StoredInstance(
+            instance_uid=InstanceUID(row["instance_uid"]),
+            sop_class_uid=SopClassUID(row["sop_class_uid"]),
+            series_uid=SeriesUID(row["series_uid"]),
+            transfer_syntax_uid=row["transfer_syntax_uid"],
+            sha256=Sha256(row["sha256"]),
+            size_bytes=row["size_bytes"],
+            store_key=row["store_key"],
+            domain=Domain(row["domain"]),
+            role=InstanceRole(row["role"]),
+        )
+        for row in tx.connection.execute(query).mappings()
+    )

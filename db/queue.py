@@ -1,12 +1,35 @@
-"""The queue's port: a job says *look at this row*; the rows say what is to be done."""
+"""The queue's port: a job says *look at this row*; the rows say what is to be done.
 
+Behind it stands procrastinate, in schema `queue`. A job whose row has moved on does nothing, a lost
+job is made again by the sweeper, so nothing depends on a job being run exactly once.
+"""
+
+import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 
-from db.database import Transaction
+import procrastinate
+import psycopg
+import psycopg_pool
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from psycopg import sql
+from sqlalchemy import text
 
-__all__ = ["Step", "defer", "run_worker"]
+from db._url import conninfo
+from db.database import Transaction
+from db.roles import APP
+
+__all__ = ["Step", "defer", "end_stalled_jobs", "run_worker"]
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0  # jobs that wait for their time are found by asking; new ones wake us
+HEARTBEAT_SECONDS = 2.0
+STALLED_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
+ANALYSE_AT_ONCE, OTHERS_AT_ONCE = 1, 2
 
 
 class Step(StrEnum):
@@ -21,7 +44,52 @@ class Step(StrEnum):
 def defer(tx: Transaction, step: Step, *, key: str, at: datetime | None = None) -> None:
     """Queue a job in the caller's transaction, not before `at`. A job that already waits for the
     same step and key is kept, and brought forward when `at` is sooner."""
-    raise NotImplementedError
+    lock = f"{step}:{key}"
+    while True:
+        try:
+            # a savepoint: the refusal of a second job must not end the caller's transaction
+            with tx.connection.begin_nested():
+                _DEFERRER.configure_task(
+                    _task_name(step),
+                    queue=step.value,
+                    queueing_lock=lock,
+                    schedule_at=at,
+                    connection=tx.driver,
+                ).defer(key=key)
+        except AlreadyEnqueued:
+            moved = tx.connection.execute(_BRING_FORWARD, {"lock": lock, "at": at})
+            if moved.rowcount == 0:
+                continue  # a worker has just taken the one that waited
+        return
+
+
+_BRING_FORWARD = text("""
+    UPDATE queue.procrastinate_jobs
+       SET scheduled_at = CASE WHEN CAST(:at AS timestamptz) IS NOT NULL
+                             THEN scheduled_at - greatest(scheduled_at - :at, interval '0') END
+     WHERE queueing_lock = :lock AND status = 'todo'
+""")
+
+
+def end_stalled_jobs(tx: Transaction) -> int:
+    """Take the jobs of dead workers out of the queue; their rows will be given new ones."""
+    ended = tx.connection.execute(_END_STALLED, {"seconds": STALLED_SECONDS})
+    tx.connection.execute(_FORGET_WORKERS, {"seconds": STALLED_SECONDS})
+    return ended.rowcount
+
+
+_END_STALLED = text("""
+    DELETE FROM queue.procrastinate_jobs AS job
+     WHERE job.status = 'doing'
+       AND NOT EXISTS (
+           SELECT 1 FROM queue.procrastinate_workers AS worker
+            WHERE worker.id = job.worker_id
+              AND worker.last_heartbeat >= now() - make_interval(secs => :seconds))
+""")
+_FORGET_WORKERS = text("""
+    DELETE FROM queue.procrastinate_workers
+     WHERE last_heartbeat < now() - make_interval(secs => :seconds)
+""")
 
 
 async def run_worker(
@@ -32,4 +100,79 @@ async def run_worker(
 ) -> None:
     """Run handlers (key -> None, each in a thread) until cancelled: one `analyse` at a time, two of
     the rest. Outlives a restart of PostgreSQL. Cancelled, it waits for the handlers that run."""
-    raise NotImplementedError
+    while True:
+        try:
+            await _run_once(url, handlers, name=name)
+            log.warning("worker %s lost the database; it connects again", name)
+        except (ConnectorException, psycopg.Error, psycopg_pool.PoolTimeout) as error:
+            log.warning("worker %s: no database (%s); it tries again", name, type(error).__name__)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _run_once(url: str, handlers: Mapping[Step, Callable[[str], None]], *, name: str) -> None:
+    """Until cancelled, or until the connection to the database is lost."""
+    app = procrastinate.App(
+        connector=procrastinate.PsycopgConnector(
+            conninfo=conninfo(url),
+            kwargs={"options": "-c search_path=queue"},
+            configure=_take_service_role,
+            min_size=1,
+            max_size=ANALYSE_AT_ONCE + OTHERS_AT_ONCE + 3,
+            timeout=10,
+        )
+    )
+    for step, handler in handlers.items():
+        app.task(name=_task_name(step), queue=step.value)(_called_with_key(handler))
+    others = [s.value for s in handlers if s is not Step.ANALYSE]
+    lanes = [([Step.ANALYSE.value], ANALYSE_AT_ONCE)] if Step.ANALYSE in handlers else []
+    lanes += [(others, OTHERS_AT_ONCE)] if others else []
+    async with app.open_async():
+        workers = [
+            asyncio.create_task(
+                app.run_worker_async(
+                    queues=queues,
+                    concurrency=concurrency,
+                    name=name,
+                    listen_notify=True,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    update_heartbeat_interval=HEARTBEAT_SECONDS,
+                    stalled_worker_timeout=STALLED_SECONDS,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                )
+            )
+            for queues, concurrency in lanes
+        ]
+        try:
+            # one lane that ends has lost the database: the others end too, and all start anew
+            await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            ended = await asyncio.gather(*workers, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+
+def _task_name(step: Step) -> str:
+    return f"leukonode.{step}"
+
+
+def _called_with_key(handler: Callable[[str], None]) -> Callable[..., None]:
+    def run(*, key: str) -> None:
+        handler(key)
+
+    return run
+
+
+async def _take_service_role(connection: psycopg.AsyncConnection) -> None:
+    try:
+        await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(APP)))
+        await connection.commit()
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue):
+        await connection.rollback()
+
+
+# never opened: jobs are only ever written on the caller's own connection
+_DEFERRER = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
