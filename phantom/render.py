@@ -48,7 +48,7 @@ def photograph(spec: SmearSpec, *, x0: int, y0: int, width: int, height: int) ->
     blurred = cv2.GaussianBlur(light, (2 * margin - 1, 2 * margin - 1), sigma_px)
     sharp = blurred[margin : margin + height, margin : margin + width]
     lit = sharp * _lamp(spec, x0, y0, width, height)
-    return _camera(spec, lit, np.random.default_rng([spec.seed, NOISE, x0, y0]))
+    return _camera(spec, lit, np.random.default_rng([spec.seed, NOISE, x0 + 2**32, y0 + 2**32]))
 
 
 def _transmitted(spec: SmearSpec, x0: int, y0: int, width: int, height: int) -> Floats:

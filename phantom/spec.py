@@ -57,7 +57,7 @@ class Stain:
 STAINS: dict[str, Stain] = {
     "cream": Stain(
         background=(254, 231, 204),
-        haemoglobin=(0.085, 0.155, 0.105),
+        haemoglobin=(0.088, 0.138, 0.088),
         nucleus=(0.52, 0.70, 0.22),
         blue=(0.24, 0.22, 0.04),
         eosin=(0.10, 0.36, 0.31),
@@ -65,7 +65,7 @@ STAINS: dict[str, Stain] = {
     ),
     "grey": Stain(
         background=(206, 211, 203),
-        haemoglobin=(0.045, 0.155, 0.190),
+        haemoglobin=(0.060, 0.140, 0.125),
         nucleus=(0.35, 0.40, -0.02),
         blue=(0.14, 0.17, -0.02),
         eosin=(0.05, 0.31, 0.16),
@@ -83,7 +83,7 @@ STAINS: dict[str, Stain] = {
         background=(244, 236, 240),
         haemoglobin=(0.075, 0.165, 0.115),
         nucleus=(0.45, 0.75, 0.21),
-        blue=(0.36, 0.31, 0.05),
+        blue=(0.30, 0.27, 0.05),
         eosin=(0.07, 0.36, 0.24),
         purple=(0.30, 0.62, 0.17),
     ),

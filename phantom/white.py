@@ -89,8 +89,7 @@ def _nucleus(
     `clumps` is how far dark chromatin and the light seams between stand apart, 0 to 1.
     """
     grid = paper.grid
-    wobble = 0.10 * texture(grid, rng, grain_um=0.9)
-    distance = distance + wobble
+    distance = distance + 0.06 * texture(grid, rng, grain_um=0.9)
     cover = coverage(distance, grid, edge_um=0.30) * within
     coarse = texture(grid, rng, grain_um=clump_um)
     fine = texture(grid, rng, grain_um=clump_um * 0.45)
@@ -195,7 +194,7 @@ def _eosinophil(paper: Paper, rng: Rng, r: float) -> Floats:
     outline, body = _body(paper, rng, r, blue=0.08, eosin=0.30, rough=0.03)
     number = int(rng.choice([2, 3], p=[0.85, 0.15]))
     points = _arc(rng, number=number, sweep=(0.62 if number == 2 else 1.1) * pi, radius_um=0.46 * r)
-    beads = _jittered(rng, points, (0.36 if number == 2 else 0.29) * r, by=0.08)
+    beads = _jittered(rng, points, (0.40 if number == 2 else 0.31) * r, by=0.08)
     inside = coverage(outline + 0.35, paper.grid)
     dots = grains(paper.grid, rng, per_um2=3.6, sigma_um=0.24, where=inside)
     paper.add(Ink.EOSIN, 0.75 * np.tanh(0.8 * dots) * body)
@@ -227,7 +226,7 @@ def _basophil(paper: Paper, rng: Rng, r: float) -> Floats:
         within=body,
     )
     inside = coverage(outline + 0.15, paper.grid)
-    dots = grains(paper.grid, rng, per_um2=1.9, sigma_um=0.30, where=inside)
+    dots = grains(paper.grid, rng, per_um2=2.6, sigma_um=0.28, where=inside)
     paper.add(Ink.PURPLE, 0.95 * np.tanh(1.2 * dots) * body)
     paper.add(Ink.NUCLEUS, 0.20 * np.tanh(dots) * body)
     return outline
@@ -236,7 +235,15 @@ def _basophil(paper: Paper, rng: Rng, r: float) -> Floats:
 def _monocyte(paper: Paper, rng: Rng, r: float) -> Floats:
     """Large; a kidney or folded nucleus, lacy; grey blue cytoplasm with vacuoles."""
     outline, body = _body(
-        paper, rng, r, blue=0.62, eosin=0.05, ellipse=0.10, rough=0.045, deeper_at_rim=0.2
+        paper,
+        rng,
+        r,
+        blue=0.5,
+        eosin=0.04,
+        haemoglobin=0.2,
+        ellipse=0.10,
+        rough=0.045,
+        deeper_at_rim=0.2,
     )
     off = 0.12 * r
     points = _arc(
