@@ -283,7 +283,7 @@ def _pixel_element(file: BinaryIO, *, implicit: bool) -> tuple[int | None, int]:
 
 def _walk_items(
     file: BinaryIO, opened: DicomFile, limits: Limits
-) -> tuple[bytes, array[int], array[int], array[int]]:
+) -> "tuple[bytes, array[int], array[int], array[int]]":
     """Basic offset table, and of each fragment: offset, length, whether it begins a codestream."""
     at = opened.pixel_offset or 0
     table: bytes | None = None

@@ -84,6 +84,7 @@ class ImageHeader:
 
     `source` names it to a reader: a file's name, or an instance UID. `um_per_px` is (x, y).
     `refusal` is why it is not evaluable whatever the bundle, empty when it can be read.
+    `pixel_aspect` is the height of a pixel over its width where only that is told and it is not 1.
     """
 
     source: str
@@ -93,6 +94,7 @@ class ImageHeader:
     frames: int
     domain: Domain
     um_per_px: tuple[float, float] | None = None
+    pixel_aspect: float | None = None
     monochrome: bool = False
     refusal: str = ""
     warnings: tuple[str, ...] = ()
