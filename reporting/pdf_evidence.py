@@ -1,0 +1,125 @@
+"""The evidence in the PDF: the gallery of cells by group, and overviews with boxes.
+
+Both are bounded: what does not fit is counted in words, and is in `result.json`.
+"""
+
+from typing import Any
+
+from reportlab.lib.units import mm
+from reportlab.platypus import CondPageBreak, KeepTogether, PageBreak, Spacer, Table
+
+from domain.cells import LEUKOCYTES, UNCLASSIFIED, Cell
+from reporting.gallery import certainty, most_uncertain
+from reporting.pdf_parts import CellPicture, OverviewPicture
+from reporting.pdf_typography import NOTE, SMALL, heading, text
+from reporting.report import GalleryCrop, Report
+from reporting.words import class_words
+
+__all__ = ["gallery_section", "overview_section"]
+
+ACROSS = 7
+CROPS_SHOWN = 70
+OVERVIEWS_SHOWN = 4
+
+
+def gallery_section(report: Report, width: float) -> list[Any]:
+    """Blasts, then each class, then the unclassified, each with how many of them are shown."""
+    cells = {c.number: c for c in report.analysis.cells}
+    crops = [(g, cells[g.cell_number]) for g in report.gallery if g.cell_number in cells]
+    crops = crops[:CROPS_SHOWN]
+    if not crops:
+        return []
+    said: list[Any] = [PageBreak(), *heading("Gallery")]
+    said.append(
+        text(
+            "The cells behind the numbers, least certain first in each group. The number is the "
+            "cell's in this case; the probability is that of the least certain answer about it.",
+            NOTE,
+        )
+    )
+    uncertain = most_uncertain(tuple(cell for _, cell in crops))
+    for name, group in _groups(crops):
+        all_of_it = sum(_group_name(c) == name for c in report.analysis.cells)
+        said += _rows(f"{name}: {len(group)} of {all_of_it} shown", group, uncertain, width)
+    return said
+
+
+def overview_section(report: Report, width: float) -> list[Any]:
+    if not report.overviews:
+        return []
+    said: list[Any] = []
+    for overview in report.overviews[:OVERVIEWS_SHOWN]:
+        read = report.analysis.images[overview.image]
+        said += [
+            CondPageBreak(125 * mm),
+            *heading(f"Overview of image {overview.image + 1}", needs=120 * mm),
+            OverviewPicture(overview, report.analysis.cells, width=width, tallest=165 * mm),
+            text(
+                f"{read.header.width_px} x {read.header.height_px} pixels. Numbers are those of "
+                "the gallery and of result.json.",
+                NOTE,
+            ),
+        ]
+    left_out = len(report.overviews) - OVERVIEWS_SHOWN
+    if left_out > 0:
+        said.append(text(f"{left_out} further overviews are not shown.", NOTE))
+    return said
+
+
+def _groups(
+    crops: list[tuple[GalleryCrop, Cell]],
+) -> list[tuple[str, list[tuple[GalleryCrop, Cell]]]]:
+    groups: dict[str, list[tuple[GalleryCrop, Cell]]] = {}
+    for crop, cell in crops:
+        groups.setdefault(_group_name(cell), []).append((crop, cell))
+    return list(groups.items())
+
+
+def _group_name(cell: Cell) -> str:
+    if cell.is_blast:
+        return "Blasts"
+    if cell.final_class == UNCLASSIFIED:
+        return "Unclassified white cells, outside the differential"
+    outside = "" if cell.final_class in LEUKOCYTES else ", outside the differential"
+    return f"{class_words(cell.final_class)}{outside}"
+
+
+def _rows(
+    title: str,
+    group: list[tuple[GalleryCrop, Cell]],
+    uncertain: frozenset[int],
+    width: float,
+) -> list[Any]:
+    column = width / ACROSS
+    pictures = [
+        CellPicture(
+            crop,
+            cell,
+            words=_words(cell),
+            probability=f"p {certainty(cell):.2f}",
+            uncertain=cell.number in uncertain,
+            side=column - 6,
+        )
+        for crop, cell in group
+    ]
+    made = []
+    for i in range(0, len(pictures), ACROSS):
+        row: list[Any] = pictures[i : i + ACROSS]
+        strip = Table([row + [""] * (ACROSS - len(row))], colWidths=[column] * ACROSS)
+        strip.setStyle(
+            [
+                ("LEFTPADDING", (0, 0), (-1, -1), 0),
+                ("RIGHTPADDING", (0, 0), (-1, -1), 6),
+                ("TOPPADDING", (0, 0), (-1, -1), 2),
+                ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+            ]
+        )
+        made.append(strip)
+    return [KeepTogether([Spacer(0, 4), text(title, SMALL), made[0]]), *made[1:]]
+
+
+def _words(cell: Cell) -> str:
+    if not cell.is_blast:
+        return class_words(cell.final_class)
+    pattern = cell.subtype if cell.subtype and cell.subtype != UNCLASSIFIED else None
+    return f"Blast, {class_words(pattern)}" if pattern else "Blast"

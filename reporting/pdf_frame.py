@@ -1,0 +1,152 @@
+"""What every page of the PDF carries: whose report it is, that nobody has verified it, page x of y.
+
+With untrained models each page also has a black band and a diagonal UNTRAINED MODELS over its
+whole width, both as text that can be extracted.
+"""
+
+from typing import Any
+
+from reportlab.lib.colors import HexColor, black, white
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
+
+from reporting.fonts import BOLD, REGULAR, drawable
+from reporting.headers import moment
+from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, UNVERIFIED, Report
+from reporting.words import date_words, person_words
+
+__all__ = ["GREY", "INK", "MARGIN", "RULE", "bottom", "fitted", "numbered_canvas", "top"]
+
+INK = HexColor("#16202B")
+GREY = HexColor("#5B6670")
+RULE = HexColor("#C6CCD2")
+MARGIN = 16 * mm
+WIDTH, HEIGHT = A4
+
+
+def top(report: Report) -> float:
+    """Points from the page's upper edge to where the text begins."""
+    return float((41 if report.untrained else 33) * mm)
+
+
+def bottom() -> float:
+    return float(18 * mm)
+
+
+def numbered_canvas(report: Report) -> type[Canvas]:
+    """A canvas that draws the frame once the number of pages is known."""
+
+    class FramedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._pages: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:  # noqa: N802  # reportlab's name
+            self._pages.append(dict(self.__dict__))
+            self._startPage()
+
+        def save(self) -> None:
+            for number, page in enumerate(self._pages, 1):
+                self.__dict__.update(page)
+                _frame(self, report, number, len(self._pages))
+                super().showPage()
+            super().save()
+
+    return FramedCanvas
+
+
+def _frame(canvas: Canvas, report: Report, number: int, pages: int) -> None:
+    canvas.saveState()
+    _head(canvas, report)
+    _foot(canvas, report, number, pages)
+    if report.untrained:
+        _untrained(canvas)
+    canvas.restoreState()
+
+
+def _head(canvas: Canvas, report: Report) -> None:
+    left, right = MARGIN, WIDTH - MARGIN
+    y = HEIGHT - 15 * mm
+    canvas.setFillColor(INK)
+    canvas.setFont(BOLD, 13)
+    canvas.drawString(left, y, "Blood smear report")
+    amended = f", amended (revision {report.revision})" if report.predecessor else ""
+    canvas.setFont(REGULAR, 9)
+    canvas.setFillColor(GREY)
+    canvas.drawString(
+        left + stringWidth("Blood smear report", BOLD, 13) + 6,
+        y,
+        f"{report.producer.model} {report.producer.version}{amended}",
+    )
+    canvas.setFillColor(INK)
+    canvas.setFont(BOLD, 12)
+    box = stringWidth(UNVERIFIED, BOLD, 12) + 12
+    canvas.setStrokeColor(INK)
+    canvas.setLineWidth(1.4)
+    canvas.rect(right - box, y - 5, box, 18)
+    canvas.drawCentredString(right - box / 2, y, UNVERIFIED)
+    canvas.setFont(BOLD, 9)
+    canvas.drawString(left, y - 14, f"{SUGGESTED}.")
+    canvas.setFont(REGULAR, 9)
+    patient, context = report.context.patient, report.context
+    parts = (
+        drawable(person_words(patient.name)) or "Name not stated",
+        f"born {date_words(patient.birth_date)}" if patient.birth_date else "",
+        f"ID {drawable(patient.patient_id)}" if patient.patient_id else "no patient ID",
+        f"Accession {drawable(context.accession_number)}" if context.accession_number else "",
+    )
+    canvas.drawString(
+        left, y - 26, fitted("   ".join(filter(None, map(drawable, parts))), right - left, 9)
+    )
+    canvas.setStrokeColor(INK)
+    canvas.setLineWidth(0.8)
+    canvas.line(left, y - 32, right, y - 32)
+
+
+def _foot(canvas: Canvas, report: Report, number: int, pages: int) -> None:
+    left, right = MARGIN, WIDTH - MARGIN
+    y = 10.5 * mm
+    canvas.setStrokeColor(RULE)
+    canvas.setLineWidth(0.5)
+    canvas.line(left, y + 11, right, y + 11)
+    canvas.setFillColor(INK)
+    canvas.setFont(BOLD, 8)
+    canvas.drawString(left, y, RESEARCH_USE)
+    canvas.drawRightString(right, y, f"Page {number} of {pages}")
+    canvas.setFillColor(GREY)
+    canvas.setFont(REGULAR, 7)
+    canvas.drawString(
+        left,
+        y - 10,
+        f"Case {report.case_id}   analysis {report.analysis_ordinal}   revision "
+        f"{report.revision}   issued {moment(report.issued_at)}",
+    )
+
+
+def _untrained(canvas: Canvas) -> None:
+    band = 7 * mm
+    y = HEIGHT - 36.5 * mm
+    canvas.setFillColor(black)
+    canvas.rect(MARGIN, y, WIDTH - 2 * MARGIN, band, stroke=0, fill=1)
+    canvas.setFillColor(white)
+    canvas.setFont(BOLD, 12)
+    canvas.drawCentredString(
+        WIDTH / 2, y + 2.2 * mm, f"{UNTRAINED}: every number on this page is meaningless"
+    )
+    canvas.translate(WIDTH / 2, HEIGHT / 2 - 8 * mm)
+    canvas.rotate(52)
+    canvas.setFillColor(HexColor("#B00000"))
+    canvas.setFillAlpha(0.2)
+    canvas.setFont(BOLD, 68)
+    canvas.drawCentredString(0, -24, UNTRAINED)
+
+
+def fitted(text: str, width: float, size: float, font: str = REGULAR) -> str:
+    """Text cut with an ellipsis to what a line can hold."""
+    if stringWidth(text, font, size) <= width:
+        return text
+    while text and stringWidth(text + "…", font, size) > width:
+        text = text[:-1]
+    return text + "…"
