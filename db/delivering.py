@@ -5,9 +5,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from sqlalchemy import RowMapping, insert, select, update
+
+from db._leases import check_aware, extend, locked_case, move_case, new_lease
+from db.audit import record_event
 from db.database import Transaction
-from db.reporting_rows import ReportObject
+from db.errors import NotProven, UnknownRow
+from db.queue import Step, defer
+from db.reporting_rows import ReportObject, objects_of
+from db.tables import deliveries, delivery_instances, reports
 from domain.identities import CaseId, InstanceUID, ReportId
+from domain.states import (
+    CaseEvent,
+    CaseState,
+    DeliveryEvent,
+    DeliveryState,
+    next_delivery_state,
+)
 
 __all__ = [
     "DeliveryClaim",
@@ -15,6 +29,7 @@ __all__ = [
     "claim_delivery",
     "extend_delivery_lease",
     "finish_delivery",
+    "is_success",
     "record_instance_status",
     "retry_delivery",
 ]
@@ -34,7 +49,8 @@ class DeliveryClaim:
     report_id: ReportId
     case_id: CaseId
     destination: str
-    attempt: int  # 1 for the first
+    attempt: int  # 1 for the first since it was made, or since a person asked again
+    attempt_ever: int
     owner: str
     token: UUID
     objects: tuple[ReportObject, ...]
@@ -45,14 +61,57 @@ def claim_delivery(
     tx: Transaction, delivery_id: str, *, owner: str, lease: timedelta, now: datetime
 ) -> DeliveryClaim | None:
     """Take a PENDING delivery whose time has come; None when there is nothing to take."""
-    raise NotImplementedError
+    row = _locked(tx, delivery_id)
+    if row is None or row["state"] != DeliveryState.PENDING or row["next_attempt_at"] > now:
+        return None
+    hold = new_lease(owner, lease, now)
+    ever = row["attempts_ever"] + 1
+    _move(
+        tx,
+        row,
+        DeliveryEvent.CLAIMED,
+        now,
+        attempts=row["attempts"] + 1,
+        attempts_ever=ever,
+        lease_owner=hold.owner,
+        lease_token=hold.token,
+        lease_until=hold.until,
+    )
+    case_id = _case_id(tx, row["report_id"])
+    objects = objects_of(tx.connection, row["report_id"])
+    said = tx.connection.execute(
+        select(delivery_instances.c.instance_uid, delivery_instances.c.status)
+        .where(delivery_instances.c.delivery_id == row["id"])
+        .order_by(delivery_instances.c.id)
+    ).all()
+    claim = DeliveryClaim(
+        delivery_id=delivery_id,
+        report_id=ReportId(str(row["report_id"])),
+        case_id=case_id,
+        destination=row["destination"],
+        attempt=row["attempts"] + 1,
+        attempt_ever=ever,
+        owner=owner,
+        token=hold.token,
+        objects=objects,
+        taken=frozenset(InstanceUID(uid) for uid, status in said if is_success(status)),
+    )
+    record_event(
+        tx,
+        actor=owner,
+        event="delivery started",
+        case_id=case_id,
+        objects=(delivery_id,),
+        details={"destination": claim.destination, "attempt": claim.attempt},
+    )
+    return claim
 
 
 def extend_delivery_lease(
     tx: Transaction, claim: DeliveryClaim, *, lease: timedelta, now: datetime
 ) -> bool:
     """Hold on for `lease` from now. False: the hold is gone."""
-    raise NotImplementedError
+    return extend(tx, deliveries, claim.delivery_id, claim.token, lease=lease, now=now)
 
 
 def record_instance_status(
@@ -65,7 +124,30 @@ def record_instance_status(
     now: datetime,
 ) -> None:
     """The peer's own word for one object in this attempt (PS3.4 B.2.3); None: it gave none."""
-    raise NotImplementedError
+    check_aware(now)
+    tx.connection.execute(
+        insert(delivery_instances).values(
+            delivery_id=UUID(claim.delivery_id),
+            attempt=claim.attempt_ever,
+            instance_uid=instance_uid,
+            status=status,
+            comment=comment,
+            at=now,
+        )
+    )
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="object sent",
+        outcome="success" if is_success(status) else "failure",
+        case_id=claim.case_id,
+        objects=(claim.delivery_id, instance_uid),
+        details={
+            "destination": claim.destination,
+            "status": f"{status:04X}" if status is not None else None,
+            "comment": comment,
+        },
+    )
 
 
 def finish_delivery(
@@ -80,9 +162,37 @@ def finish_delivery(
     """End the attempt, and with the last delivery of its latest report the case's road. False, and
     nothing is written, when the hold is gone.
 
-    Raises NotProven when SUCCEEDED is claimed without a success or warning status for every object.
+    FAILED needs `next_attempt_at`. Raises NotProven when SUCCEEDED is claimed without a success or
+    warning status for every object.
     """
-    raise NotImplementedError
+    # the case first: two deliveries that end together must see one another
+    case = locked_case(tx, claim.case_id)
+    row = _locked(tx, claim.delivery_id)
+    if case is None or row is None or row["lease_token"] != claim.token:
+        return False
+    if (outcome is DeliveryOutcome.FAILED) != (next_attempt_at is not None):
+        raise ValueError("a failed attempt, and no other, needs the time of the next one")
+    event = {
+        DeliveryOutcome.SUCCEEDED: DeliveryEvent.SUCCEEDED,
+        DeliveryOutcome.FAILED: DeliveryEvent.FAILED,
+        DeliveryOutcome.GIVEN_UP: DeliveryEvent.GIVEN_UP,
+    }[outcome]
+    if outcome is DeliveryOutcome.SUCCEEDED:
+        _check_proven(tx, claim)
+    _move(tx, row, event, now, next_attempt_at=next_attempt_at, last_error=reason)
+    if next_attempt_at is not None:
+        defer(tx, Step.DELIVER, key=claim.delivery_id, at=next_attempt_at)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event=f"delivery {outcome.value}",
+        outcome="success" if outcome is DeliveryOutcome.SUCCEEDED else "failure",
+        case_id=claim.case_id,
+        objects=(claim.delivery_id,),
+        details={"destination": claim.destination, "attempt": claim.attempt, "reason": reason},
+    )
+    _settle(tx, case, now)
+    return True
 
 
 def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime) -> bool:
@@ -90,4 +200,103 @@ def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime)
 
     Raises UnknownRow for an id that names no delivery.
     """
-    raise NotImplementedError
+    check_aware(now)
+    try:
+        report = tx.connection.execute(
+            select(deliveries.c.report_id).where(deliveries.c.id == UUID(delivery_id))
+        ).scalar()
+    except ValueError:
+        report = None
+    if report is None:
+        raise UnknownRow(f"no delivery {delivery_id}; leukonode deliveries lists them")
+    case_id = _case_id(tx, report)
+    case = locked_case(tx, case_id)
+    row = _locked(tx, delivery_id)
+    if case is None or row is None or row["state"] != DeliveryState.DEAD:
+        return False
+    _move(tx, row, DeliveryEvent.RETRIED_BY_PERSON, now, next_attempt_at=now, attempts=0)
+    defer(tx, Step.DELIVER, key=delivery_id)
+    if case["state"] == CaseState.UNDELIVERED and _latest_report(tx, case) == report:
+        move_case(tx, case, CaseEvent.DELIVERY_RETRIED, now=now, due_at=None)
+    record_event(
+        tx,
+        actor=f"person:{by}",
+        event="delivery retried",
+        case_id=case_id,
+        objects=(delivery_id,),
+        details={"destination": row["destination"]},
+    )
+    return True
+
+
+def is_success(status: int | None) -> bool:
+    """The peer holds the object: success, or a warning (PS3.4 B.2.3: coerced, elements discarded)."""
+    return status is not None and (status == 0x0000 or 0xB000 <= status <= 0xBFFF)
+
+
+def _settle(tx: Transaction, case: RowMapping, now: datetime) -> None:
+    """Once every delivery of the latest report has ended, the case has."""
+    if case["state"] != CaseState.DELIVERING:
+        return
+    states = set(
+        tx.connection.execute(
+            select(deliveries.c.state).where(deliveries.c.report_id == _latest_report(tx, case))
+        ).scalars()
+    )
+    if states == {DeliveryState.DELIVERED}:
+        move_case(tx, case, CaseEvent.ALL_DELIVERED, now=now, due_at=None)
+    elif states <= {DeliveryState.DELIVERED, DeliveryState.DEAD}:
+        move_case(tx, case, CaseEvent.DELIVERY_GIVEN_UP, now=now, due_at=None)
+
+
+def _check_proven(tx: Transaction, claim: DeliveryClaim) -> None:
+    said = tx.connection.execute(
+        select(delivery_instances.c.instance_uid, delivery_instances.c.status).where(
+            delivery_instances.c.delivery_id == UUID(claim.delivery_id)
+        )
+    ).all()
+    taken = {uid for uid, status in said if is_success(status)}
+    owed = [made.instance_uid for made in claim.objects if made.instance_uid not in taken]
+    if owed:
+        raise NotProven(
+            f"delivery {claim.delivery_id} has no success from its peer for {', '.join(owed)}; "
+            "record each object's status first"
+        )
+
+
+def _locked(tx: Transaction, delivery_id: str) -> RowMapping | None:
+    query = select(deliveries).where(deliveries.c.id == UUID(delivery_id)).with_for_update()
+    return tx.connection.execute(query).mappings().first()
+
+
+def _move(
+    tx: Transaction, row: RowMapping, event: DeliveryEvent, now: datetime, **values: object
+) -> None:
+    """Write the state that follows; a hold ends unless `values` begin one."""
+    check_aware(now)
+    changed: dict[str, object] = {
+        "state": next_delivery_state(DeliveryState(row["state"]), event).value,
+        "lease_owner": None,
+        "lease_token": None,
+        "lease_until": None,
+        "next_attempt_at": None,
+        "changed_at": now,
+    }
+    tx.connection.execute(
+        update(deliveries).where(deliveries.c.id == row["id"]).values(**(changed | values))
+    )
+
+
+def _case_id(tx: Transaction, report_id: UUID) -> CaseId:
+    found = tx.connection.execute(select(reports.c.case_id).where(reports.c.id == report_id))
+    return CaseId(str(found.scalar_one()))
+
+
+def _latest_report(tx: Transaction, case: RowMapping) -> UUID:
+    found: UUID = tx.connection.execute(
+        select(reports.c.id)
+        .where(reports.c.case_id == case["id"])
+        .order_by(reports.c.revision.desc())
+        .limit(1)
+    ).scalar_one()
+    return found

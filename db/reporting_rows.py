@@ -6,8 +6,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from db.analysing import StoredInstance
+from sqlalchemy import Connection, RowMapping, insert, select
+
+from db._leases import (
+    ATTEMPTS,
+    backoff,
+    check_aware,
+    extend,
+    held_case,
+    locked_case,
+    move_case,
+    new_lease,
+)
+from db.analysing import StoredInstance, instances_of
+from db.audit import record_event
 from db.database import Transaction
+from db.queue import Step, defer
+from db.tables import analyses, cases, deliveries, report_objects, reports
 from domain.identities import (
     AnalysisId,
     CaseId,
@@ -16,8 +31,9 @@ from domain.identities import (
     SeriesUID,
     Sha256,
     SopClassUID,
+    derived_uuid,
 )
-from domain.states import CompletedBy, ReportStatus
+from domain.states import CaseEvent, CaseState, CompletedBy, DeliveryState, ReportStatus
 
 __all__ = [
     "IssuedReport",
@@ -28,6 +44,8 @@ __all__ = [
     "extend_report_lease",
     "fail_report",
     "finish_report",
+    "objects_of",
+    "reports_of",
 ]
 
 
@@ -91,15 +109,59 @@ class ReportClaim:
 def claim_report(
     tx: Transaction, case_id: CaseId, *, owner: str, lease: timedelta, now: datetime
 ) -> ReportClaim | None:
-    """Take an ANALYSED case; None when there is nothing to take."""
-    raise NotImplementedError
+    """Take an ANALYSED case whose time has come; None when there is nothing to take."""
+    case = locked_case(tx, case_id)
+    if case is None or case["state"] != CaseState.ANALYSED or case["due_at"] > now:
+        return None
+    hold = new_lease(owner, lease, now)
+    attempt = case["attempts"] + 1
+    move_case(
+        tx, case, CaseEvent.REPORT_CLAIMED, now=now, due_at=None, lease=hold, attempts=attempt
+    )
+    analysis = (
+        tx.connection.execute(
+            select(analyses).where(
+                analyses.c.case_id == case["id"], analyses.c.ordinal == case["analysis_ordinal"]
+            )
+        )
+        .mappings()
+        .one()
+    )
+    issued = reports_of(tx.connection, case["id"])
+    previous = issued[-1] if issued else None
+    revision = len(issued) + 1
+    claim = ReportClaim(
+        case_id=case_id,
+        analysis_id=AnalysisId(str(analysis["id"])),
+        ordinal=analysis["ordinal"],
+        report_id=ReportId(str(derived_uuid("report", str(analysis["id"]), str(revision)))),
+        revision=revision,
+        status=ReportStatus.AMENDED if previous else ReportStatus.PRELIMINARY,
+        previous=previous,
+        completed_by=CompletedBy(analysis["completed_by"]),
+        completed_at=analysis["completed_at"],
+        analysed_at=analysis["finished_at"],
+        attempt=attempt,
+        owner=owner,
+        token=hold.token,
+        instances=instances_of(tx, AnalysisId(str(analysis["id"]))),
+    )
+    record_event(
+        tx,
+        actor=owner,
+        event="report started",
+        case_id=case_id,
+        objects=(claim.report_id,),
+        details={"attempt": attempt, "revision": revision},
+    )
+    return claim
 
 
 def extend_report_lease(
     tx: Transaction, claim: ReportClaim, *, lease: timedelta, now: datetime
 ) -> bool:
     """Hold on for `lease` from now. False: the hold is gone."""
-    raise NotImplementedError
+    return extend(tx, cases, claim.case_id, claim.token, lease=lease, now=now)
 
 
 def finish_report(
@@ -113,9 +175,136 @@ def finish_report(
 ) -> bool:
     """Issue the report: its rows, a PENDING delivery and a job for each destination (by name).
     Without destinations the case is REPORTED. False, and nothing written, when the hold is gone."""
-    raise NotImplementedError
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    check_aware(now)
+    check_aware(issued_at)
+    report_id = UUID(claim.report_id)
+    tx.connection.execute(
+        insert(reports).values(
+            id=report_id,
+            case_id=case["id"],
+            analysis_id=UUID(claim.analysis_id),
+            revision=claim.revision,
+            status=claim.status.value,
+            predecessor=UUID(claim.previous.report_id) if claim.previous else None,
+            issued_at=issued_at,
+        )
+    )
+    for made in objects:
+        tx.connection.execute(
+            insert(report_objects).values(
+                instance_uid=made.instance_uid,
+                report_id=report_id,
+                kind=made.kind.value,
+                sop_class_uid=made.sop_class_uid,
+                series_uid=made.series_uid,
+                transfer_syntax_uid=made.transfer_syntax_uid,
+                sha256=made.sha256,
+                size_bytes=made.size_bytes,
+                store_key=made.store_key,
+            )
+        )
+    for destination in dict.fromkeys(destinations):
+        delivery_id = derived_uuid("delivery", claim.report_id, destination)
+        tx.connection.execute(
+            insert(deliveries).values(
+                id=delivery_id,
+                report_id=report_id,
+                destination=destination,
+                state=DeliveryState.PENDING.value,
+                next_attempt_at=now,
+                created_at=now,
+                changed_at=now,
+            )
+        )
+        defer(tx, Step.DELIVER, key=str(delivery_id))
+    done = CaseEvent.REPORT_ISSUED if destinations else CaseEvent.REPORT_ISSUED_NO_DESTINATION
+    move_case(tx, case, done, now=now, due_at=None)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="report issued",
+        case_id=claim.case_id,
+        objects=(claim.report_id, *(made.instance_uid for made in objects)),
+        details={
+            "revision": claim.revision,
+            "status": claim.status.value,
+            "replaces": claim.previous.report_id if claim.previous else None,
+            "destinations": ", ".join(destinations),
+            **{f"{made.kind.value}_sha256": made.sha256 for made in objects},
+        },
+    )
+    return True
 
 
 def fail_report(tx: Transaction, claim: ReportClaim, *, reason: str, now: datetime) -> bool:
-    """Give the case back. True: it will be tried again; False: given up, the case is FAILED."""
-    raise NotImplementedError
+    """Give the case back. True: it will be tried again; False: given up, the case is FAILED (or the
+    hold is gone)."""
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    again = claim.attempt < ATTEMPTS
+    due_at = now + backoff(claim.attempt) if again else None
+    move_case(
+        tx,
+        case,
+        CaseEvent.LEASE_EXPIRED if again else CaseEvent.GIVEN_UP,
+        now=now,
+        due_at=due_at,
+        attempts=claim.attempt,
+    )
+    if again:
+        defer(tx, Step.REPORT, key=claim.case_id, at=due_at)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="report failed",
+        outcome="failure",
+        case_id=claim.case_id,
+        objects=(claim.report_id,),
+        details={"attempt": claim.attempt, "reason": reason, "again": again},
+    )
+    return again
+
+
+def reports_of(conn: Connection, case_id: UUID) -> tuple[IssuedReport, ...]:
+    """The case's reports, oldest first."""
+    query = select(reports).where(reports.c.case_id == case_id).order_by(reports.c.revision)
+    return tuple(_issued(conn, row) for row in conn.execute(query).mappings().all())
+
+
+def objects_of(conn: Connection, report_id: UUID) -> tuple[ReportObject, ...]:
+    """The report's objects: PDF, then SR."""
+    query = (
+        select(report_objects)
+        .where(report_objects.c.report_id == report_id)
+        .order_by(report_objects.c.kind)
+    )
+    return tuple(
+        ReportObject(
+            kind=ObjectKind(row["kind"]),
+            instance_uid=InstanceUID(row["instance_uid"]),
+            sop_class_uid=SopClassUID(row["sop_class_uid"]),
+            series_uid=SeriesUID(row["series_uid"]),
+            transfer_syntax_uid=row["transfer_syntax_uid"],
+            sha256=Sha256(row["sha256"]),
+            size_bytes=row["size_bytes"],
+            store_key=row["store_key"],
+        )
+        for row in conn.execute(query).mappings()
+    )
+
+
+def _issued(conn: Connection, row: RowMapping) -> IssuedReport:
+    return IssuedReport(
+        report_id=ReportId(str(row["id"])),
+        case_id=CaseId(str(row["case_id"])),
+        analysis_id=AnalysisId(str(row["analysis_id"])),
+        revision=row["revision"],
+        status=ReportStatus(row["status"]),
+        predecessor=ReportId(str(row["predecessor"])) if row["predecessor"] else None,
+        issued_at=row["issued_at"],
+        objects=objects_of(conn, row["id"]),
+    )
