@@ -39,7 +39,7 @@ class FolderArchive:
         self._entity.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             self._entity.add_supported_context(
-                context.abstract_syntax,
+                str(context.abstract_syntax),
                 [ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit],
             )
         self._port = port
@@ -51,10 +51,13 @@ class FolderArchive:
 
     def __enter__(self) -> "FolderArchive":
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._server = self._entity.start_server(
+        server = self._entity.start_server(
             ("127.0.0.1", self._port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
-        self._port = self._server.server_address[1]
+        if server is None:
+            raise OSError("the archive's port could not be opened")
+        self._server = server
+        self._port = server.server_address[1]
         return self
 
     def __exit__(

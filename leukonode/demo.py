@@ -85,9 +85,10 @@ def run_demo(
             _send(smears, node)
             say("4  waiting for PDF and SR to come back to the PACS")
             cases = _waited_for(keep / "service", smears, progress)
-    summary = {"cases": _cases(cases, smears, keep / "returned"), "bundle": str(bundle)}
+    rows = _cases(cases, smears, keep / "returned")
+    summary = {"bundle": str(bundle), "cases": rows}
     (keep / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    late = [c for c in summary["cases"] if c["state"] != "delivered"]
+    late = [c for c in rows if c["state"] != "delivered"]
     if late:
         raise CouldNotError(
             f"{len(late)} of {len(smears)} cases did not come back; see {keep / 'service.log'} "

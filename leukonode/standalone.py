@@ -162,16 +162,17 @@ def write_outputs(report: Report, folder: Path, *, outputs: Outputs) -> None:
     """Draw the report into `folder`, each file written beside and renamed."""
     from reporting.overview import overview_png
     from reporting.pdf import pdf_bytes
-    from reporting.result_json import result_bytes, thesis_bytes
+    from reporting.result_json import result_bytes, thesis_of
     from reporting.sr import sr_document
 
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "result.json", result_bytes(report, with_seconds=False))
     _write(folder / "run.json", _run_json(report))
     if outputs.thesis:
-        _write(folder / "thesis.json", thesis_bytes(report))
-    if report.overviews:
-        _write(folder / "overview.png", overview_png(report))
+        _write(folder / "thesis.json", thesis_of(report))
+    for overview in report.overviews[:1]:
+        cells = [c for c in report.analysis.cells if c.image == overview.image]
+        _write(folder / "overview.png", overview_png(overview, cells, untrained=report.untrained))
     if outputs.report:
         _write(folder / "report.pdf", pdf_bytes(report))
         _write(folder / "report.dcm", sr_document(report))

@@ -1,0 +1,139 @@
+import pytest
+
+from domain.analysis import Analysis, BundleInfo, ModelInfo, StageFailure
+from domain.cells import Cell, CellClass, Malignancy, Stage, Subtype, WbcClass
+from domain.counts import AdequacyLimits, numbers_of
+from domain.finding import Flag, finding_of
+from domain.image import Box, Domain, ImageHeader, ImageReading, ScaleFrom, Verdict, Viability
+
+CLASSES = tuple(c.value for c in WbcClass)
+
+
+def image(**more) -> ImageReading:
+    given = {
+        "header": ImageHeader(
+            source="a", sha256="0" * 64, width_px=9, height_px=9, frames=1, domain=Domain.SMEAR
+        ),
+        "viability": Viability(p=0.9, verdict=Verdict.VIABLE),
+        "um_per_px": (0.1, 0.1),
+        "scale_from": ScaleFrom.SPACING,
+        "fields_read": 1,
+        "fields_refused": 0,
+    }
+    return ImageReading(**(given | more))
+
+
+def white(wbc: str, malignancy=None, subtype=None) -> Cell:
+    return Cell(
+        number=1,
+        image=0,
+        frame=1,
+        box_px=Box(0, 0, 1, 1),
+        detection_p=1,
+        cell_class=CellClass.WHITE_BLOOD_CELL,
+        cell_class_p=(0, 0, 1),
+        wbc_class=wbc,
+        malignancy=malignancy,
+        subtype=subtype,
+        final_class=wbc,
+    )
+
+
+def finding(cells=(), *, images=None, untrained=False, failures=(), specimen=True, threshold=20):
+    bundle = BundleInfo(
+        id="b",
+        version="1",
+        manifest_sha256="0" * 64,
+        untrained=untrained,
+        domains=(Domain.SMEAR,),
+        models=(
+            ModelInfo(
+                stage=Stage.WBC_CLASS,
+                architecture="vit",
+                sha256="0" * 64,
+                classes=CLASSES,
+                thresholds=(),
+            ),
+        ),
+        um_per_px=0.1,
+    )
+    analysis = Analysis(
+        bundle=bundle,
+        images=images or (image(),),
+        cells=tuple(cells),
+        stages=(),
+        engine="e",
+        processor="p",
+        software="s",
+        leukocytes_wanted=200,
+        failures=failures,
+    )
+    numbers = numbers_of(cells, wbc_classes=CLASSES, limits=AdequacyLimits())
+    return finding_of(
+        analysis, numbers, review_threshold_percent=threshold, specimen_identified=specimen
+    )
+
+
+def leukaemic():
+    blasts = [white(WbcClass.BLAST_CELLS, Malignancy.MALIGNANT, Subtype.PRE_B)] * 112
+    return blasts + [white(WbcClass.NEUTROPHIL)] * 92
+
+
+def test_finding_example():
+    found = finding(leukaemic())
+    assert found.sentences[0] == (
+        "112 of 204 leukocytes (54.9 %, 95 % CI 47.8 to 61.9) are classified as blasts, mostly "
+        "Pre-B (100 %)."
+    )
+    assert found.text.endswith("For review by a haematopathologist.")
+    assert found.flags == (Flag.ANY_BLAST, Flag.BLASTS_AT_THRESHOLD)
+
+
+def test_no_blasts_still_has_an_interval():
+    found = finding([white(WbcClass.NEUTROPHIL)] * 300)
+    assert "None of 300 leukocytes is classified as a blast (95 % CI 0.0 to 1.2 %)." in found.text
+    assert found.flags == ()
+
+
+def test_no_leukocytes_says_so_and_gives_no_number():
+    assert "No leukocytes were found" in finding().text
+    assert "%" not in finding().text
+
+
+def test_not_evaluable_names_the_reason_once():
+    refused = image(
+        not_evaluable="not viable", viability=Viability(p=0.1, verdict=Verdict.NON_VIABLE)
+    )
+    found = finding(images=(refused, refused))
+    assert found.text.count("not viable") == 1
+    assert {Flag.NOT_EVALUABLE, Flag.IMAGE_NOT_VIABLE} <= set(found.flags)
+
+
+def test_some_images_left_out_are_counted():
+    found = finding([white(WbcClass.NEUTROPHIL)], images=(image(), image(not_evaluable="blurred")))
+    assert "1 of 2 images could not be evaluated." in found.text
+
+
+def test_untrained_models_come_first():
+    found = finding(leukaemic(), untrained=True)
+    assert found.flags[0] is Flag.UNTRAINED_MODELS
+    assert found.sentences[0].startswith("The models are untrained")
+
+
+def test_failed_stage_is_named():
+    found = finding(failures=(StageFailure(stage=Stage.SUBTYPE, reason="nan"),))
+    assert "subtype failed" in found.text
+    assert Flag.STAGE_FAILED in found.flags
+
+
+@pytest.mark.parametrize("word", ["diagnos", "confirmed", "excluded", "leukaemia"])
+def test_no_sentence_says_a_diagnosis(word):
+    for found in (finding(leukaemic()), finding(), finding([white(WbcClass.NEUTROPHIL)])):
+        assert word not in found.text.lower()
+
+
+def test_morphology_outside_the_interval_is_said():
+    cells = [white(WbcClass.LYMPHOCYTES, Malignancy.MALIGNANT, Subtype.PRO_B)] * 50
+    found = finding(cells + [white(WbcClass.NEUTROPHIL)] * 50)
+    assert Flag.MORPHOLOGY_DISAGREES in found.flags
+    assert "Morphology alone calls 0 cells blasts (0.0 %)" in found.text

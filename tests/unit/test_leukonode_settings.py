@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from leukonode.errors import SettingsError
+from leukonode.settings import load_settings
+
+
+def test_settings_example(tmp_path: Path):
+    (tmp_path / "leukonode.toml").write_text('port = 104\nae_title = "READER"\n')
+    effective = load_settings({"LEUKONODE_PORT": "11113"}, folder=tmp_path)
+    assert effective.settings.port == 11113
+    assert effective.settings.ae_title == "READER"
+    assert effective.origins["port"] == "LEUKONODE_PORT"
+    assert effective.origins["ae_title"].endswith("leukonode.toml")
+    assert effective.origins["bind"] == "default"
+
+
+def test_settings_named_file_and_relative_paths(tmp_path: Path):
+    (tmp_path / "mine.toml").write_text('data_dir = "here"\n')
+    effective = load_settings({"LEUKONODE_CONFIG": "mine.toml"}, folder=tmp_path)
+    assert effective.settings.data_dir == (tmp_path / "here").resolve()
+    assert effective.settings.store_dir == (tmp_path / "here" / "store").resolve()
+
+
+def test_settings_lists_of_tables(tmp_path: Path):
+    destination = '[{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}]'
+    effective = load_settings({"LEUKONODE_DESTINATIONS": destination}, folder=tmp_path)
+    assert effective.settings.destinations[0].ae_title == "PACS"
+    (tmp_path / "leukonode.toml").write_text(
+        '[[peers]]\nae_title = "SCANNER"\naddress = "10.0.0.7"\n'
+    )
+    assert load_settings({}, folder=tmp_path).settings.peers[0].services == ("echo", "store")
+
+
+@pytest.mark.parametrize(
+    ("environment", "toml", "said"),
+    [
+        ({"LEUKONODE_PORT": "many"}, "", "setting port (from LEUKONODE_PORT)"),
+        ({"LEUKONODE_PROT": "1"}, "", "LEUKONODE_PROT: there is no setting 'prot'"),
+        ({}, "port = 70000", "setting port (from"),
+        ({}, "port = ", "cannot be read as TOML"),
+        ({}, 'ae_title = "A TITLE OF MORE THAN 16"', "setting ae_title"),
+        ({}, 'ae_title = "   "', "setting ae_title"),
+        ({}, 'ae_title = "A\\\\B"', "setting ae_title"),
+        ({"LEUKONODE_DESTINATIONS": "[{"}, "", "LEUKONODE_DESTINATIONS is not a JSON list"),
+        (
+            {"LEUKONODE_DESTINATIONS": '[{"name": "p", "ae_title": "P", "host": "h"}]'},
+            "",
+            "setting destinations[0].port",
+        ),
+        ({}, 'store_url = "s3://bucket/x"', "'s3:' is not available"),
+        ({}, 'database_url = "mysql://x"', "setting database_url"),
+        ({}, "leukocytes_wanted = 50", "setting adequacy_limited"),
+        ({"LEUKONODE_CONFIG": "absent.toml"}, "", "no such file"),
+    ],
+)
+def test_settings_wrong_value_is_one_line(tmp_path: Path, environment, toml, said):
+    if toml:
+        (tmp_path / "leukonode.toml").write_text(toml)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environment, folder=tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
