@@ -6,12 +6,12 @@ Both are bounded: what does not fit is counted in words, and is in `result.json`
 from typing import Any
 
 from reportlab.lib.units import mm
-from reportlab.platypus import CondPageBreak, KeepTogether, PageBreak, Spacer, Table
+from reportlab.platypus import CondPageBreak, KeepTogether, Spacer
 
-from domain.cells import LEUKOCYTES, UNCLASSIFIED, Cell
+from domain.cells import UNCLASSIFIED, Cell, CellClass
 from reporting.gallery import certainty, most_uncertain
 from reporting.pdf_parts import CellPicture, OverviewPicture
-from reporting.pdf_typography import NOTE, SMALL, heading, text
+from reporting.pdf_typography import NOTE, SMALL, heading, layout, text
 from reporting.report import GalleryCrop, Report
 from reporting.words import class_words
 
@@ -29,7 +29,7 @@ def gallery_section(report: Report, width: float) -> list[Any]:
     crops = crops[:CROPS_SHOWN]
     if not crops:
         return []
-    said: list[Any] = [PageBreak(), *heading("Gallery")]
+    said = heading("Gallery", needs=70 * mm)
     said.append(
         text(
             "The cells behind the numbers, least certain first in each group. The number is the "
@@ -39,7 +39,10 @@ def gallery_section(report: Report, width: float) -> list[Any]:
     )
     uncertain = most_uncertain(tuple(cell for _, cell in crops))
     for name, group in _groups(crops):
-        all_of_it = sum(_group_name(c) == name for c in report.analysis.cells)
+        all_of_it = sum(
+            c.cell_class is CellClass.WHITE_BLOOD_CELL and _group_name(c) == name
+            for c in report.analysis.cells
+        )
         said += _rows(f"{name}: {len(group)} of {all_of_it} shown", group, uncertain, width)
     return said
 
@@ -78,10 +81,9 @@ def _groups(
 def _group_name(cell: Cell) -> str:
     if cell.is_blast:
         return "Blasts"
-    if cell.final_class == UNCLASSIFIED:
-        return "Unclassified white cells, outside the differential"
-    outside = "" if cell.final_class in LEUKOCYTES else ", outside the differential"
-    return f"{class_words(cell.final_class)}{outside}"
+    if cell.is_leukocyte:
+        return "Other leukocytes, by class"
+    return "Outside the differential"
 
 
 def _rows(
@@ -105,15 +107,7 @@ def _rows(
     made = []
     for i in range(0, len(pictures), ACROSS):
         row: list[Any] = pictures[i : i + ACROSS]
-        strip = Table([row + [""] * (ACROSS - len(row))], colWidths=[column] * ACROSS)
-        strip.setStyle(
-            [
-                ("LEFTPADDING", (0, 0), (-1, -1), 0),
-                ("RIGHTPADDING", (0, 0), (-1, -1), 6),
-                ("TOPPADDING", (0, 0), (-1, -1), 2),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
-            ]
-        )
+        strip = layout([row + [""] * (ACROSS - len(row))], [column] * ACROSS, padding=(6, 2))
         made.append(strip)
     return [KeepTogether([Spacer(0, 4), text(title, SMALL), made[0]]), *made[1:]]
 

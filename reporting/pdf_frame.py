@@ -28,7 +28,7 @@ WIDTH, HEIGHT = A4
 
 def top(report: Report) -> float:
     """Points from the page's upper edge to where the text begins."""
-    return float((41 if report.untrained else 33) * mm)
+    return float((38.5 if report.untrained else 28) * mm)
 
 
 def bottom() -> float:

@@ -25,6 +25,7 @@ __all__ = ["BlastBar", "CellPicture", "OverviewPicture", "SmallBar"]
 
 BAR = HexColor("#4A6A8A")
 PALE = HexColor("#E4E8EC")
+PALE_BAR = HexColor("#A9BDD1")
 CROP_SIDE_PX = 220
 OVERVIEW_SIDE_PX = 1400
 
@@ -95,12 +96,13 @@ class SmallBar(Flowable):  # type: ignore[misc]  # reportlab has no types
         canvas.line(0, 0, width, 0)
         if percent is None or low is None or high is None:
             return
-        canvas.setFillColor(RULE if self.pale else BAR)
+        canvas.setFillColor(PALE if self.pale else PALE_BAR)
         canvas.rect(0, 0.6, width * percent / 100, 5.4, stroke=0, fill=1)
-        for colour, line in ((white, 2.2), (GREY if self.pale else INK, 0.9)):
-            canvas.setStrokeColor(colour)
-            canvas.setLineWidth(line)
-            canvas.line(width * low / 100, 3.3, width * high / 100, 3.3)
+        canvas.setStrokeColor(GREY if self.pale else INK)
+        canvas.setLineWidth(0.8)
+        canvas.line(width * low / 100, 3.3, width * high / 100, 3.3)
+        for end in (low, high):
+            canvas.line(width * end / 100, 1.9, width * end / 100, 4.7)
 
 
 class CellPicture(Flowable):  # type: ignore[misc]  # reportlab has no types

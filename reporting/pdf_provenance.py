@@ -86,7 +86,7 @@ def _models(report: Report, width: float) -> list[Any]:
                 f"{record.seconds:.1f}" if record else "–",
             ]
         )
-    widths = [32 * mm, 34 * mm, 44 * mm, width - 142 * mm, 14 * mm, 18 * mm]
+    widths = [32 * mm, 34 * mm, 50 * mm, width - 148 * mm, 14 * mm, 18 * mm]
     return [table(rows, widths, rows_style(numbers=(4, 5)))]
 
 

@@ -7,6 +7,7 @@ that `reporting.readback` reads again.
 
 from typing import Any
 
+from reportlab.lib.colors import white
 from reportlab.lib.units import mm
 from reportlab.platypus import KeepTogether, Spacer, Table
 
@@ -29,6 +30,7 @@ from reporting.pdf_typography import (
     SMALL,
     heading,
     labelled,
+    layout,
     rows_style,
     table,
     text,
@@ -68,6 +70,15 @@ ROW = {
     "overruled": "White-cell class overrules cell class",
     "disagreements": "Morphology and malignancy disagree",
 }
+
+_CELLS_OF_KINDS = (
+    "cells",
+    "red_cells",
+    "platelets",
+    "platelets_per_red_cell",
+    "nucleated_red.count",
+    "nucleated_red.per_100",
+)
 
 
 def story(report: Report, *, width: float) -> list[Any]:
@@ -180,7 +191,7 @@ def _big_fraction(fraction: Proportion, threshold: float, width: float) -> list[
     percent, low, high = fraction.percent, fraction.low, fraction.high
     if percent is None or low is None or high is None:
         return []
-    shown = Table(
+    shown = layout(
         [
             [
                 [text(f"{one_decimal(percent)} %", BIG), text("of the leukocytes counted", LABEL)],
@@ -190,9 +201,9 @@ def _big_fraction(fraction: Proportion, threshold: float, width: float) -> list[
                 ],
             ]
         ],
-        colWidths=[45 * mm, width - 45 * mm],
+        [45 * mm, width - 45 * mm],
+        padding=(0, 0),
     )
-    shown.setStyle([("LEFTPADDING", (0, 0), (-1, -1), 0), ("TOPPADDING", (0, 0), (-1, -1), 0)])
     return [shown, BlastBar(fraction, threshold=threshold, width=width), Spacer(0, 3)]
 
 
@@ -283,14 +294,8 @@ def _counts(report: Report, width: float) -> list[Any]:
     for stage, count in numbers.unclassified:
         if report.measured(stage):
             said[f"unclassified.{stage.value}"] = str(count)
-    left = [
-        k
-        for k in ROW
-        if k in said
-        and k.split(".")[0]
-        in {"cells", "red_cells", "platelets", "platelets_per_red_cell", "nucleated_red"}
-    ]
-    right = [k for k in ROW if k in said and k not in left]
+    left = [key for key in ROW if key in said and key in _CELLS_OF_KINDS]
+    right = [key for key in ROW if key in said and key not in _CELLS_OF_KINDS]
     rows: list[list[Any]] = []
     for i in range(max(len(left), len(right))):
         row: list[Any] = []
@@ -300,7 +305,7 @@ def _counts(report: Report, width: float) -> list[Any]:
     half = (width - 10 * mm) / 2
     widths = [half - 16 * mm, 16 * mm, 10 * mm, half - 16 * mm, 16 * mm]
     style = [
-        ("LINEBELOW", (2, 0), (2, -1), 0.35, "#FFFFFF"),
+        ("LINEBELOW", (2, 0), (2, -1), 1, white),
         ("FONTSIZE", (0, 0), (-1, -1), 8.5),
     ]
     made = Table(rows, colWidths=widths, hAlign="LEFT")

@@ -20,6 +20,7 @@ __all__ = [
     "NOTE",
     "heading",
     "labelled",
+    "layout",
     "rows_style",
     "table",
     "text",
@@ -31,7 +32,7 @@ BIG = ParagraphStyle("big", parent=BODY, fontName=BOLD, fontSize=19, leading=22)
 NOTE = ParagraphStyle("note", parent=BODY, fontSize=7.5, leading=9.6, textColor=GREY)
 LABEL = ParagraphStyle("label", parent=BODY, fontSize=7, leading=8.6, textColor=GREY)
 SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=10)
-TINY = ParagraphStyle("tiny", parent=BODY, fontSize=6.5, leading=8)
+TINY = ParagraphStyle("tiny", parent=BODY, fontSize=6, leading=7.4)
 RIGHT = ParagraphStyle("right", parent=BODY, alignment=TA_RIGHT)
 _HEADING = ParagraphStyle("heading", parent=BODY, fontName=BOLD, fontSize=10.5, leading=13)
 
@@ -43,7 +44,7 @@ def text(value: str, style: ParagraphStyle = BODY, *, limit: int = 2000) -> Para
 
 def heading(words: str, *, needs: float = 30 * mm) -> list[Any]:
     """A section's heading, on a page that still has `needs` points for what follows."""
-    rule = Table([[""]], colWidths=["100%"], rowHeights=[1])
+    rule = layout([[""]], ["100%"], padding=(0, 0), heights=[1])
     rule.setStyle([("LINEABOVE", (0, 0), (-1, 0), 0.6, INK)])
     return [CondPageBreak(needs), Spacer(0, 7), rule, text(words, _HEADING), Spacer(0, 2)]
 
@@ -52,17 +53,30 @@ def labelled(pairs: list[tuple[str, str]], *, columns: int, width: float) -> Tab
     """Label above value, `columns` to a row; an empty value is said to be not stated."""
     cells = [[text(label, LABEL), text(value or "not stated", SMALL)] for label, value in pairs]
     cells += [[]] * (-len(cells) % columns)
-    made = Table(
+    return layout(
         [cells[i : i + columns] for i in range(0, len(cells), columns)],
-        colWidths=[width / columns] * columns,
+        [width / columns] * columns,
+        padding=(6, 1.5),
     )
+
+
+def layout(
+    rows: list[list[Any]],
+    widths: list[Any],
+    *,
+    padding: tuple[float, float],
+    heights: list[float] | None = None,
+) -> Table:
+    """A grid without rules; `padding` right of, and above and below, each cell."""
+    made = Table(rows, colWidths=widths, rowHeights=heights, hAlign="LEFT")
     made.setStyle(
         [
+            ("FONT", (0, 0), (-1, -1), REGULAR, 9),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("LEFTPADDING", (0, 0), (-1, -1), 0),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 6),
-            ("TOPPADDING", (0, 0), (-1, -1), 1.5),
-            ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
+            ("RIGHTPADDING", (0, 0), (-1, -1), padding[0]),
+            ("TOPPADDING", (0, 0), (-1, -1), padding[1]),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), padding[1]),
         ]
     )
     return made
