@@ -4,7 +4,9 @@ DicomNodeError
   x MalformedObject     a received object that cannot be kept; knows the status the peer gets
 """
 
-__all__ = ["DicomNodeError", "MalformedObject"]
+import logging
+
+__all__ = ["DicomNodeError", "MalformedObject", "log_failure"]
 
 
 class DicomNodeError(Exception):
@@ -28,3 +30,13 @@ class MalformedObject(DicomNodeError):
     def __reduce__(self) -> tuple[type["MalformedObject"], tuple[int, str, int | None]]:
         # crosses a process boundary, which the default (args only) would break
         return type(self), (self.status, self.reason, self.offending_tag)
+
+
+def log_failure(logger: logging.Logger, what: str, error: BaseException) -> None:
+    """Log an unforeseen failure by its kind and place. Its text and trace stay out: they may quote
+    values of the object at hand."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "?"
+    logger.error("%s: %s at %s", what, type(error).__name__, at)

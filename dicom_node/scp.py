@@ -6,67 +6,30 @@ Promises  an answer for every object; a partial object leaves no file; the node 
           whatever a peer does
 """
 
+import logging
+import socket
+import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from pynetdicom.ae import ApplicationEntity
+
+from dicom_node import incoming
+from dicom_node.acceptor import Acceptor, House
+from dicom_node.arrivals import Arrival, EventKind, NodeEvent
+from dicom_node.conformance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.errors import DicomNodeError, log_failure
 from dicom_node.limits import Limits
-from dicom_node.peers import PeerRule
+from dicom_node.peers import PeerRule, is_ae_title
 from dicom_node.statuses import Reply
-from domain.identities import InstanceUID, Sha256, SopClassUID
 
 __all__ = ["Arrival", "EventKind", "NodeEvent", "StorageScp"]
 
+LOGGER = logging.getLogger(__name__)
 
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """One received object that passed the structural scan.
-
-    The file is Part 10: 128 zero bytes, DICM, file meta of ours, and from `dataset_offset` on the
-    data set exactly as it was sent; `dataset_sha256` is of those bytes alone. It lies in the
-    incoming folder until `on_store` returns; what was not moved away by then is removed.
-    """
-
-    path: Path
-    sop_class_uid: SopClassUID
-    sop_instance_uid: InstanceUID  # of the command; the data set says the same
-    transfer_syntax: str
-    calling_ae: str
-    called_ae: str
-    peer_address: str
-    dataset_offset: int
-    dataset_bytes: int
-    dataset_sha256: Sha256
-
-
-class EventKind(StrEnum):
-    """What happened at the door."""
-
-    ASSOCIATION_ACCEPTED = "association accepted"
-    ASSOCIATION_REJECTED = "association rejected"
-    ASSOCIATION_RELEASED = "association released"
-    ASSOCIATION_ABORTED = "association aborted"
-    CONNECTION_REFUSED = "connection refused"  # before a word was said: too many open ones
-    ECHO = "echo"
-    OBJECT_ANSWERED = "object answered"  # on_store was asked
-    OBJECT_REFUSED = "object refused"  # by this node itself: scan, limits, disk, command
-    TRANSFER_BROKEN = "transfer broken"  # the peer went away in the middle of an object
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeEvent:
-    """For the audit trail; free of patient data. `path` is the refused object's file, there until
-    the observer returns, so that it can be moved to quarantine."""
-
-    kind: EventKind
-    peer_address: str
-    calling_ae: str = ""
-    called_ae: str = ""
-    status: int | None = None
-    reason: str = ""
-    sop_instance_uid: str = ""
-    path: Path | None = None
+_POLL_SECONDS = 0.25
+_BACKLOG = 128
 
 
 class StorageScp:
@@ -88,21 +51,144 @@ class StorageScp:
         on_store: Callable[[Arrival], Reply],
         on_event: Callable[[NodeEvent], None],
     ) -> None:
-        """`port` 0 takes a free one. `transfer_syntaxes`: conformance.accepted_syntaxes."""
-        raise NotImplementedError
+        """`port` 0 takes a free one. `transfer_syntaxes`: conformance.accepted_syntaxes.
+
+        Raises ValueError when the AE title is none.
+        """
+        if not is_ae_title(ae_title):
+            raise ValueError(f"AE title {ae_title!r} is none; use 1 to 16 letters, digits, '_'")
+        self._address = (bind, port)
+        self._max_associations = max_associations
+        self._house = House(
+            ae_title=ae_title.strip(),
+            peers=peers,
+            limits=limits,
+            incoming_dir=incoming_dir,
+            transfer_syntaxes=tuple(transfer_syntaxes),
+            on_store=on_store,
+            on_event=on_event,
+            has_place_for=self._has_place_for,
+            left=self._left,
+        )
+        self._ae = ApplicationEntity(ae_title)
+        self._ae.maximum_pdu_size = max_pdu
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._lock = threading.Lock()
+        self._open: set[Acceptor] = set()
+        self._stopping = threading.Event()
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._port = port
 
     def start(self) -> None:
         """Remove what an earlier run left in the incoming folder and listen.
 
         Raises DicomNodeError when the address or port cannot be had.
         """
-        raise NotImplementedError
+        self._house.incoming_dir.mkdir(parents=True, exist_ok=True)
+        left = incoming.clear(self._house.incoming_dir)
+        if left:
+            LOGGER.info("removed %d half-received files of an earlier run", left)
+        host, port = self._address
+        try:
+            self._listener = _listen(host, port)
+        except OSError as error:
+            raise DicomNodeError(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; "
+                "choose another port or end the program that has it"
+            ) from error
+        self._port = self._listener.getsockname()[1]
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._accept, name="dicom-listener", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop listening, let answers that are being worked out be given, end all associations."""
-        raise NotImplementedError
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            remaining = list(self._open)
+        deadline = time.monotonic() + self._house.limits.stop_seconds
+        for association in remaining:
+            association.idle.wait(max(0.0, deadline - time.monotonic()))
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                association.close_socket()
+        for association in remaining:
+            association.join(max(1.0, deadline - time.monotonic()))
+            if association.is_alive():
+                association.close_socket()
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        raise NotImplementedError
+        return self._port
+
+    def _accept(self) -> None:
+        listener = self._listener
+        assert listener is not None  # noqa: S101 - set by start before this thread runs
+        with listener:
+            while not self._stopping.is_set():
+                try:
+                    connected, address = listener.accept()
+                except TimeoutError:
+                    continue
+                except OSError as error:
+                    # out of file descriptors, or a peer that hung up first: the next may fare better
+                    LOGGER.warning("accept failed: %s", type(error).__name__)
+                    self._stopping.wait(_POLL_SECONDS)
+                    continue
+                self._welcome(connected, address[0])
+
+    def _welcome(self, connected: socket.socket, peer_address: str) -> None:
+        # twice the places, so that one over the limit still gets its A-ASSOCIATE-RJ
+        with self._lock:
+            crowded = len(self._open) >= 2 * self._max_associations
+        if crowded:
+            connected.close()
+            self._tell_crowded(peer_address)
+            return
+        try:
+            association = Acceptor(self._ae, connected, peer_address, self._house)
+            with self._lock:
+                self._open.add(association)
+            association.start()
+        except (OSError, RuntimeError) as error:
+            # the peer is gone already, or no thread can be had
+            LOGGER.warning("connection dropped: %s", type(error).__name__)
+            connected.close()
+
+    def _tell_crowded(self, peer_address: str) -> None:
+        event = NodeEvent(
+            kind=EventKind.CONNECTION_REFUSED,
+            peer_address=peer_address,
+            reason="too many open connections",
+        )
+        try:
+            self._house.on_event(event)
+        except Exception as error:  # noqa: BLE001 - observers never stop the node
+            log_failure(LOGGER, f"observer failed on '{event.kind}'", error)
+
+    def _has_place_for(self, caller: Acceptor) -> bool:
+        with self._lock:
+            seated = [a for a in self._open if a is not caller and a.is_established]
+        neighbours = sum(a.peer_address == caller.peer_address for a in seated)
+        return (
+            len(seated) < self._max_associations
+            and neighbours < self._house.limits.associations_per_address
+        )
+
+    def _left(self, association: Acceptor) -> None:
+        with self._lock:
+            self._open.discard(association)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listener.settimeout(_POLL_SECONDS)
+    return listener
