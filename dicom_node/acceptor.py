@@ -183,7 +183,7 @@ class Acceptor(GuardedAssociation):
             return self.fault
         if self.reader.peer_aborted:
             return "aborted by the peer"
-        if self._sent_abort:
+        if self.gave_up:
             return "ended by this node: silent for too long, or the node stops"
         return "the connection closed"
 

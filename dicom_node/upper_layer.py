@@ -174,6 +174,11 @@ class GuardedAssociation(Association):
         """What the peer did wrong, "" when nothing."""
         return self.reader.fault
 
+    @property
+    def gave_up(self) -> bool:
+        """This side sent the A-ABORT: it waited too long, or is stopping."""
+        return bool(self._sent_abort)
+
     def sink_for(self, command: Command, context_id: int) -> Sink | None:  # noqa: ARG002
         """Where the data set that follows goes; None when nobody wants it."""
         return None
@@ -197,9 +202,10 @@ class GuardedAssociation(Association):
 
     @property
     def peer_fragment_bytes(self) -> int:
-        """Payload of one presentation data value: length, context id and header take 6 bytes."""
+        """Payload of one presentation data value: length, context id and header take 6 bytes, and
+        fragments are even (PS3.8 E.1)."""
         announced = self.peer_max_pdu
-        return (min(announced, MAX_PDU_BYTES) if announced else MAX_PDU_BYTES) - 6
+        return ((min(announced, MAX_PDU_BYTES) if announced else MAX_PDU_BYTES) - 6) & ~1
 
     def next_message(self, seconds: float) -> Message | None:
         """The next message of the peer; None when the association ended.

@@ -220,7 +220,9 @@ class GuardedReader(DULServiceProvider):
         if isinstance(pdu, A_ABORT_RQ):
             if self._abort_reason is not None:
                 pdu.source, pdu.reason_diagnostic = 0x02, int(self._abort_reason)
-            elif pdu.source == 0x02 or self.state_machine.current_state == "Sta2":
+            elif self.assoc.is_acceptor and (
+                pdu.source == 0x02 or self.state_machine.current_state == "Sta2"
+            ):
                 # the state machine itself: a PDU that its state does not know
                 self.fault = self.fault or "an unexpected PDU"
                 pdu.source, pdu.reason_diagnostic = 0x02, int(AbortReason.UNEXPECTED_PDU)
