@@ -21,6 +21,7 @@ from pydicom.pixels.processing import convert_color_space
 
 from dicom_node.codec_samples import SAMPLES
 from dicom_node.codestream import StoredColour, jpeg_2000_header, jpeg_header
+from dicom_node.pillow import BROKEN_PICTURE, load_whole
 from domain.image import UnreadablePixels
 
 __all__ = ["FrameLayout", "decode_frame", "proven_transfer_syntaxes"]
@@ -146,8 +147,9 @@ def _eight_bit_jpeg(data: bytes, layout: FrameLayout, colour: StoredColour) -> S
             if colour is StoredColour.UNSAID and layout.photometric == "RGB":
                 # Pillow would take unmarked components for YCbCr; this keeps them as they are
                 image.draft("YCbCr", image.size)
+            load_whole(image)
             pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as broken:
+    except BROKEN_PICTURE as broken:
         raise UnreadablePixels("a JPEG frame cannot be decoded") from broken
     expected = (layout.rows, layout.columns) + ((3,) if layout.samples == 3 else ())
     if pixels.shape != expected:

@@ -8,18 +8,23 @@ Refuses NotAnImage (no picture at all), UnreadablePixels (cut off, broken, over 
 Memory  bounded by the cache of decoded frames, whatever the size of the slide
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from dicom_node.domain_of import SLIDE
+from dicom_node.files import looks_like_dicom
+from dicom_node.frame_source import FrameSource
+from dicom_node.headers import read_instance
+from dicom_node.limits import Limits
+from dicom_node.pictures import NotAnImage, PictureSource, is_picture
+from dicom_node.scan import scan_dataset
+from dicom_node.slide import SlideSource
 from domain.identities import Sha256
-from domain.image import Box, Field, ImageHeader, Pixels, UnreadablePixels
+from domain.image import Box, Field, ImageHeader, Pixels
 
 __all__ = ["NotAnImage", "PixelSource", "open_any", "open_picture", "open_source"]
-
-
-class NotAnImage(UnreadablePixels):
-    """The file holds no picture of a kind that is read: text, empty, cut off, another format."""
 
 
 class PixelSource(Protocol):
@@ -30,16 +35,18 @@ class PixelSource(Protocol):
 
     def fields(self) -> Iterator[Field]:
         """The pieces that the cascade reads, in reading order. Each cell's centre lies in the
-        core of exactly one of them. Nothing when `header.refusal` says so."""
+        core of exactly one of them. Nothing when `header.refusal` says so. The pixels must not
+        be written to. Raises UnreadablePixels at the first piece that cannot be decoded."""
         ...
 
     def region(self, box: Box, *, frame: int) -> Pixels:
-        """The pixels under `box` (image coordinates), clipped to the image. (h, w, 3) RGB."""
+        """The pixels under `box` (image coordinates), clipped to the image. (h, w, 3) RGB.
+        Raises UnreadablePixels, and ValueError for a box outside the image."""
         ...
 
     def overview(self, max_px: int) -> tuple[Pixels, float]:
         """The whole image at most `max_px` on its longer side, and overview pixels per image
-        pixel (at most 1). Of a multi-frame object: its first frame."""
+        pixel (at most 1). Of a multi-frame object: its first frame. Never a slide's label."""
         ...
 
 
@@ -48,14 +55,31 @@ def open_source(
 ) -> PixelSource:
     """A DICOM file. `image` is its index in the analysis; `single_cell` takes each frame for one
     cell (always so for flow cytometry)."""
-    raise NotImplementedError
+    instance = read_instance(path, sha256=sha256)
+    if instance.header.sop_class_uid == SLIDE:
+        return SlideSource(instance, image=image)
+    return FrameSource(instance, image=image, single_cell=single_cell)
 
 
 def open_picture(path: Path, *, image: int, single_cell: bool = False) -> PixelSource:
     """A JPEG, PNG, BMP or TIFF file, told by its content."""
-    raise NotImplementedError
+    return PictureSource(path, image=image, single_cell=single_cell)
 
 
 def open_any(path: Path, *, image: int, single_cell: bool = False) -> PixelSource:
-    """A picture or a DICOM file, told by its content."""
-    raise NotImplementedError
+    """A picture or a DICOM file, told by its content. A foreign DICOM file is walked first, as
+    the network side does with what it receives."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+            is_dicom = head[128:] == b"DICM" or (looks_like_dicom(head) and not is_picture(head))
+            if is_dicom:
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as unreadable:
+        raise NotAnImage(f"the file cannot be opened: {unreadable.strerror}") from unreadable
+    if not is_dicom:
+        return open_picture(path, image=image, single_cell=single_cell)
+    if head[128:] == b"DICM":
+        scan_dataset(path, None, Limits())
+    return open_source(path, image=image, single_cell=single_cell, sha256=Sha256(digest))

@@ -1,0 +1,120 @@
+"""A TILED_FULL slide, read as overlapping fields put together from its tiles.
+
+In      an opened whole-slide instance
+Out     a pixel source (see `sources.PixelSource`)
+Memory  one field and the cache of decoded tiles, whatever the size of the slide
+Cores of fields tile the matrix without gap or overlap; around each lies a margin, so that a cell at
+a core's edge is seen whole. Of a concatenation each part is read by its own tiles; what another part
+holds is white.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from dicom_node.frame_pixels import frame_pixels
+from dicom_node.geometry import clipped, fitting_factor, smaller
+from dicom_node.headers import ImageRole, Instance
+from dicom_node.tiling import Tiling
+from domain.image import Box, Field, ImageHeader, Pixels, UnreadablePixels
+
+__all__ = ["CORE_PX", "MARGIN_PX", "SlideSource"]
+
+CORE_PX, MARGIN_PX = 1024, 128
+_WHITE = 255
+_PRIVATE = (ImageRole.LABEL, ImageRole.OVERVIEW)
+
+
+class SlideSource:
+    """One level of one slide."""
+
+    def __init__(self, instance: Instance, *, image: int) -> None:
+        self._instance = instance
+        self._image = image
+        self._header = instance.header.image
+
+    @property
+    def header(self) -> ImageHeader:
+        return self._header
+
+    def fields(self) -> Iterator[Field]:
+        header = self._header
+        if header.refusal:
+            return
+        tiling = self._tiling()
+        width, height = header.width_px, header.height_px
+        for top, left in product(range(0, height, CORE_PX), range(0, width, CORE_PX)):
+            core = (left, top, min(left + CORE_PX, width), min(top + CORE_PX, height))
+            if not any(f is not None for *_, f in _tiles(tiling, core)):
+                continue
+            whole = (
+                max(0, left - MARGIN_PX),
+                max(0, top - MARGIN_PX),
+                min(width, core[2] + MARGIN_PX),
+                min(height, core[3] + MARGIN_PX),
+            )
+            yield Field(
+                pixels=self._assembled(tiling, whole),
+                image=self._image,
+                frame=1,
+                origin_px=whole[:2],
+                core_px=Box(*core),
+                um_per_px=header.um_per_px,
+                domain=header.domain,
+            )
+
+    def region(self, box: Box, *, frame: int) -> Pixels:
+        if frame != 1:
+            raise ValueError("a slide is one frame")
+        tiling = self._tiling()
+        return self._assembled(tiling, clipped(box, width=tiling.width_px, height=tiling.height_px))
+
+    def overview(self, max_px: int) -> tuple[Pixels, float]:
+        tiling = self._tiling()
+        factor = fitting_factor(tiling.width_px, tiling.height_px, max_px)
+        out_w = max(1, round(tiling.width_px * factor))
+        out_h = max(1, round(tiling.height_px * factor))
+        picture = np.full((out_h, out_w, 3), _WHITE, np.uint8)
+        everything = (0, 0, tiling.width_px, tiling.height_px)
+        for x0, y0, x1, y1, frame in _tiles(tiling, everything):
+            # from edge to edge, so that neighbours meet without a seam
+            left, right = round(x0 * factor), round(x1 * factor)
+            top, bottom = round(y0 * factor), round(y1 * factor)
+            if frame is None or left == right or top == bottom:
+                continue
+            tile = frame_pixels(self._instance, frame)[: y1 - y0, : x1 - x0]
+            picture[top:bottom, left:right] = smaller(tile, right - left, bottom - top)
+        return picture, factor
+
+    def _tiling(self) -> Tiling:
+        header = self._instance.header
+        if header.role in _PRIVATE:
+            raise UnreadablePixels(f"a slide's {header.role} is never shown")
+        if self._instance.tiling is None:
+            raise UnreadablePixels(header.image.refusal)
+        return self._instance.tiling
+
+    def _assembled(self, tiling: Tiling, box: tuple[int, int, int, int]) -> Pixels:
+        left, top, right, bottom = box
+        picture = np.full((bottom - top, right - left, 3), _WHITE, np.uint8)
+        for x0, y0, x1, y1, frame in _tiles(tiling, box):
+            if frame is None:
+                continue
+            a, b, c, d = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)
+            picture[b - top : d - top, a - left : c - left] = frame_pixels(self._instance, frame)[
+                b - y0 : d - y0, a - x0 : c - x0
+            ]
+        return picture
+
+
+def _tiles(
+    tiling: Tiling, box: tuple[int, int, int, int]
+) -> Iterator[tuple[int, int, int, int, int | None]]:
+    """(x0, y0, x1, y1, frame) of the tiles under `box`, cropped to the matrix."""
+    left, top, right, bottom = box
+    w, h = tiling.tile_width_px, tiling.tile_height_px
+    for row, column in product(range(top // h, -(-bottom // h)), range(left // w, -(-right // w))):
+        x0, y0 = column * w, row * h
+        x1, y1 = min(x0 + w, tiling.width_px), min(y0 + h, tiling.height_px)
+        yield x0, y0, x1, y1, tiling.frame(column, row)
