@@ -53,19 +53,20 @@ def main() -> None:
 
 
 def _run() -> int:
-    from click.exceptions import Abort, ClickException, Exit
-
     try:
         result = app(standalone_mode=False)
-    except Exit as done:
+    except typer.Exit as done:
         return done.exit_code
-    except ClickException as error:
+    except commands.CalledWrongly as error:
+        if not sys.argv[1:]:
+            app(["--help"], standalone_mode=False)
+            return 2
         say_error(f"{error.format_message()} (see `{commands.name_of(error)} --help`)")
         return 2
     except LeukonodeError as error:
         say_error(str(error))
         return error.exit_status
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         say_error("stopped")
         return 130
     except BrokenPipeError:

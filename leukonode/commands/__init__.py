@@ -1,14 +1,17 @@
 """The commands: each a thin room that parses, calls one function, and prints its value."""
 
-from click.exceptions import ClickException, UsageError
+import typer
 
-__all__ = ["name_of", "one_line"]
+__all__ = ["CalledWrongly", "name_of", "one_line"]
+
+# typer carries a copy of click and shows only some of its exceptions; this is the root of those
+# that mean a command was typed wrongly.
+CalledWrongly: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 
-def name_of(error: ClickException) -> str:
+def name_of(error: typer.BadParameter) -> str:
     """The command that was called wrongly, as it is typed."""
-    context = error.ctx if isinstance(error, UsageError) else None
-    path = context.command_path if context else "leukonode"
+    path = error.ctx.command_path if error.ctx else "leukonode"
     return path.replace("python -m leukonode", "leukonode")
 
 

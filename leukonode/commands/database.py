@@ -12,8 +12,8 @@ from leukonode.errors import CouldNotError
 
 __all__ = ["audit_app", "db_app", "opened"]
 
-db_app = typer.Typer(help="The case database.", no_args_is_help=True)
-audit_app = typer.Typer(help="The audit trail.", no_args_is_help=True)
+db_app = typer.Typer(help="The case database.")
+audit_app = typer.Typer(help="The audit trail.")
 
 
 def opened() -> Database:

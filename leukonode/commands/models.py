@@ -11,7 +11,7 @@ from leukonode.errors import CouldNotError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Bundles of networks.", no_args_is_help=True)
+app = typer.Typer(help="Bundles of networks.")
 
 
 @app.command(name="list")
