@@ -13,7 +13,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
 
 from reporting.fonts import REGULAR, face
-from reporting.pdf_frame import MARGIN, bottom, numbered_canvas, top
+from reporting.pdf_frame import MARGIN, bottom, numbered_canvas, page_head, top
 from reporting.pdf_sections import story
 from reporting.report import Report
 
@@ -50,7 +50,7 @@ def pdf_bytes(report: Report) -> bytes:
         topPadding=0,
         bottomPadding=0,
     )
-    document.addPageTemplates([PageTemplate(id="page", frames=[frame])])
+    document.addPageTemplates([PageTemplate(id="page", frames=[frame], onPage=page_head(report))])
     flowables: list[Any] = story(report, width=width - 2 * MARGIN)
     document.build(flowables, canvasmaker=numbered_canvas(report))
     return sink.getvalue()

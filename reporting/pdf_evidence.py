@@ -6,7 +6,7 @@ Both are bounded: what does not fit is counted in words, and is in `result.json`
 from typing import Any
 
 from reportlab.lib.units import mm
-from reportlab.platypus import CondPageBreak, KeepTogether, Spacer
+from reportlab.platypus import KeepTogether, Spacer
 
 from domain.cells import UNCLASSIFIED, Cell, CellClass
 from reporting.gallery import certainty, most_uncertain
@@ -20,6 +20,7 @@ __all__ = ["gallery_section", "overview_section"]
 ACROSS = 7
 CROPS_SHOWN = 70
 OVERVIEWS_SHOWN = 4
+TALLEST = 104 * mm  # two to a page
 
 
 def gallery_section(report: Report, width: float) -> list[Any]:
@@ -53,10 +54,10 @@ def overview_section(report: Report, width: float) -> list[Any]:
     said: list[Any] = []
     for overview in report.overviews[:OVERVIEWS_SHOWN]:
         read = report.analysis.images[overview.image]
+        picture = OverviewPicture(overview, report.analysis.cells, width=width, tallest=TALLEST)
         said += [
-            CondPageBreak(125 * mm),
-            *heading(f"Overview of image {overview.image + 1}", needs=120 * mm),
-            OverviewPicture(overview, report.analysis.cells, width=width, tallest=165 * mm),
+            *heading(f"Overview of image {overview.image + 1}", needs=picture.height + 20 * mm),
+            picture,
             text(
                 f"{read.header.width_px} x {read.header.height_px} pixels. Numbers are those of "
                 "the gallery and of result.json.",

@@ -4,6 +4,7 @@ With untrained models each page also has a black band and a diagonal UNTRAINED M
 whole width, both as text that can be extracted.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from reportlab.lib.colors import HexColor, black, white
@@ -15,9 +16,19 @@ from reportlab.pdfgen.canvas import Canvas
 from reporting.fonts import BOLD, REGULAR, drawable
 from reporting.headers import moment
 from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, UNVERIFIED, Report
-from reporting.words import date_words, person_words
+from reporting.words import date_words, legible, person_words, short
 
-__all__ = ["GREY", "INK", "MARGIN", "RULE", "bottom", "fitted", "numbered_canvas", "top"]
+__all__ = [
+    "GREY",
+    "INK",
+    "MARGIN",
+    "RULE",
+    "bottom",
+    "fitted",
+    "numbered_canvas",
+    "page_head",
+    "top",
+]
 
 INK = HexColor("#16202B")
 GREY = HexColor("#5B6670")
@@ -36,7 +47,7 @@ def bottom() -> float:
 
 
 def numbered_canvas(report: Report) -> type[Canvas]:
-    """A canvas that draws the frame once the number of pages is known."""
+    """A canvas that draws foot and watermark once the number of pages is known."""
 
     class FramedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -50,19 +61,31 @@ def numbered_canvas(report: Report) -> type[Canvas]:
         def save(self) -> None:
             for number, page in enumerate(self._pages, 1):
                 self.__dict__.update(page)
-                _frame(self, report, number, len(self._pages))
+                _over(self, report, number, len(self._pages))
                 super().showPage()
             super().save()
 
     return FramedCanvas
 
 
-def _frame(canvas: Canvas, report: Report, number: int, pages: int) -> None:
+def page_head(report: Report) -> Callable[[Canvas, object], None]:
+    """What is drawn before a page's text, so that it is also read first."""
+
+    def draw(canvas: Canvas, _document: object) -> None:
+        canvas.saveState()
+        _head(canvas, report)
+        if report.untrained:
+            _band(canvas)
+        canvas.restoreState()
+
+    return draw
+
+
+def _over(canvas: Canvas, report: Report, number: int, pages: int) -> None:
     canvas.saveState()
-    _head(canvas, report)
     _foot(canvas, report, number, pages)
     if report.untrained:
-        _untrained(canvas)
+        _watermark(canvas)
     canvas.restoreState()
 
 
@@ -92,10 +115,12 @@ def _head(canvas: Canvas, report: Report) -> None:
     canvas.setFont(REGULAR, 9)
     patient, context = report.context.patient, report.context
     parts = (
-        drawable(person_words(patient.name)) or "Name not stated",
+        short(person_words(patient.name), 44) or "Name not stated",
         f"born {date_words(patient.birth_date)}" if patient.birth_date else "",
-        f"ID {drawable(patient.patient_id)}" if patient.patient_id else "no patient ID",
-        f"Accession {drawable(context.accession_number)}" if context.accession_number else "",
+        f"ID {short(legible(patient.patient_id), 34)}" if patient.patient_id else "no patient ID",
+        f"Accession {short(legible(context.accession_number), 20)}"
+        if context.accession_number
+        else "",
     )
     canvas.drawString(
         left, y - 26, fitted("   ".join(filter(None, map(drawable, parts))), right - left, 9)
@@ -125,7 +150,7 @@ def _foot(canvas: Canvas, report: Report, number: int, pages: int) -> None:
     )
 
 
-def _untrained(canvas: Canvas) -> None:
+def _band(canvas: Canvas) -> None:
     band = 7 * mm
     y = HEIGHT - 36.5 * mm
     canvas.setFillColor(black)
@@ -135,6 +160,9 @@ def _untrained(canvas: Canvas) -> None:
     canvas.drawCentredString(
         WIDTH / 2, y + 2.2 * mm, f"{UNTRAINED}: every number on this page is meaningless"
     )
+
+
+def _watermark(canvas: Canvas) -> None:
     canvas.translate(WIDTH / 2, HEIGHT / 2 - 8 * mm)
     canvas.rotate(52)
     canvas.setFillColor(HexColor("#B00000"))

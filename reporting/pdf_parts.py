@@ -147,7 +147,7 @@ class CellPicture(Flowable):  # type: ignore[misc]  # reportlab has no types
             self._scale_bar(x, y, wide, scale / self.crop.um_per_px)
         canvas.setFillColor(INK)
         canvas.setFont(REGULAR, 7)
-        canvas.drawString(0, 9, fitted(self.words, side, 7))
+        canvas.drawString(0, 9, fitted(self.words, side + 5, 7))
         canvas.drawString(0, 1, self.probability)
 
     def _scale_bar(self, x: float, y: float, wide: float, points_per_um: float) -> None:

@@ -5,7 +5,7 @@ went wrong, and the limits of all of it.
 from typing import Any
 
 from reportlab.lib.units import mm
-from reportlab.platypus import Spacer
+from reportlab.platypus import KeepTogether, Spacer
 
 from reporting.pdf_typography import (
     BODY,
@@ -87,7 +87,7 @@ def _models(report: Report, width: float) -> list[Any]:
             ]
         )
     widths = [32 * mm, 34 * mm, 50 * mm, width - 148 * mm, 14 * mm, 18 * mm]
-    return [table(rows, widths, rows_style(numbers=(4, 5)))]
+    return [KeepTogether(table(rows, widths, rows_style(numbers=(4, 5))))]
 
 
 def _failures(report: Report) -> list[Any]:

@@ -44,9 +44,10 @@ from reporting.words import (
     short,
 )
 
-__all__ = ["PATTERN_HEADING", "ROW", "story"]
+__all__ = ["NO_PATTERN", "PATTERN_HEADING", "ROW", "story"]
 
 DASH = "–"
+NO_PATTERN = "No blasts were counted, so no pattern is given."
 PATTERN_HEADING = "Morphological pattern of the blasts: confirm by flow cytometry"
 NOT_MEASURED = "Not measured: no number is given."
 IMAGES_LISTED = 40
@@ -253,7 +254,7 @@ def _pattern(report: Report, width: float) -> list[Any]:
     if not report.measured(Stage.SUBTYPE):
         return [*title, text(NOT_MEASURED)]
     if not report.numbers.blasts.count:
-        return [*title, text("No blasts, so no pattern.")]
+        return [*title, text(NO_PATTERN)]
     bar = 52 * mm
     rows: list[list[Any]] = [["Pattern", "Count", "%", "95 % interval", "0 to 100 %"]]
     rows += [
