@@ -66,7 +66,7 @@ STAINS: dict[str, Stain] = {
     "grey": Stain(
         background=(206, 211, 203),
         haemoglobin=(0.060, 0.140, 0.125),
-        nucleus=(0.35, 0.40, -0.02),
+        nucleus=(0.36, 0.45, 0.02),
         blue=(0.14, 0.17, -0.02),
         eosin=(0.05, 0.31, 0.16),
         purple=(0.20, 0.42, 0.03),
