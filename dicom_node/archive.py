@@ -31,7 +31,7 @@ class FolderArchive:
         port: int = 0,
         on_stored: Callable[[Path], None] = lambda _path: None,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._on_stored = on_stored
         self._lock = threading.Lock()
         self._count = 0
@@ -50,7 +50,7 @@ class FolderArchive:
         return self._port
 
     def __enter__(self) -> "FolderArchive":
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         server = self._entity.start_server(
             ("127.0.0.1", self._port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
         )
@@ -71,7 +71,7 @@ class FolderArchive:
     def _store(self, event: evt.Event) -> int:
         with self._lock:
             self._count += 1
-            path = self._folder / f"{self._count:04d}.dcm"
+            path = self.folder / f"{self._count:04d}.dcm"
         path.write_bytes(event.encoded_dataset())
         self._on_stored(path)
         return 0x0000
