@@ -1,0 +1,1 @@
+"""Draws smears whose truth is known. Knows `domain` and no other room."""

@@ -10,7 +10,7 @@ from domain.image import Pixels
 from phantom.placement import placed_in
 from phantom.render import photograph
 from phantom.shapes import blob, coverage, grains, grid_round, texture
-from phantom.spec import STAINS, SUBTYPE_MIX, DrawingRefused, SmearSpec
+from phantom.spec import SUBTYPE_MIX, DrawingRefused, SmearSpec, stain_named
 
 __all__ = ["draw_cell", "draw_ifc_cell"]
 
@@ -48,7 +48,7 @@ def draw_cell(
         platelets_per_mm2=2_000.0,
         white_cells=((kind, 1),) if of_smear is CellClass.WHITE_BLOOD_CELL else (),
         subtypes=SUBTYPE_MIX if subtype is None else ((subtype, 1.0),),
-        stain=STAINS[stain],
+        stain=stain_named(stain),
     )
     side = side_px * um_per_px
     cell = min(

@@ -24,6 +24,7 @@ __all__ = [
     "leukaemic_smear",
     "normal_smear",
     "spoiled",
+    "stain_named",
 ]
 
 Rgb = tuple[float, float, float]
@@ -88,6 +89,13 @@ STAINS: dict[str, Stain] = {
         purple=(0.30, 0.62, 0.17),
     ),
 }
+
+
+def stain_named(name: str) -> Stain:
+    """One of STAINS; DrawingRefused names them when there is none of that name."""
+    if name not in STAINS:
+        raise DrawingRefused(f"no stain is called {name!r}; take one of {', '.join(STAINS)}")
+    return STAINS[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +184,7 @@ class SmearSpec:
         # Beyond 30,000 a square millimetre the film is many cells thick and no longer a monolayer.
         if not (0 <= self.red_per_mm2 <= 30_000 and 0 <= self.platelets_per_mm2 <= 30_000):
             raise DrawingRefused("cells per mm2 must lie between 0 and 30000")
-        if self.defocus_um < 0 or self.noise < 0 or self.light.exposure <= 0:
+        if not (self.defocus_um >= 0 and self.noise >= 0 and self.light.exposure > 0):
             raise DrawingRefused("defocus and noise are 0 or more, exposure is above 0")
         for kind, count in self.white_cells:
             if kind in (WbcClass.RED_BLOOD_CELL, WbcClass.PLATELET):
@@ -226,7 +234,7 @@ def normal_smear(
         height_px=height_px,
         um_per_px=um_per_px,
         white_cells=(),
-        stain=STAINS[stain],
+        stain=stain_named(stain),
     )
     number = max(1, round(400 * bare.area_mm2)) if white_cells is None else white_cells
     return replace(bare, white_cells=_drawn_counts(seed, NORMAL_MIX, number))
@@ -259,7 +267,7 @@ def leukaemic_smear(
             *_drawn_counts(seed, BESIDE_BLASTS, white_cells - blasts),
         ),
         subtypes=subtypes,
-        stain=STAINS[stain],
+        stain=stain_named(stain),
     )
 
 
@@ -278,5 +286,7 @@ def _drawn_counts(
     seed: int, mix: Sequence[tuple[WbcClass, float]], number: int
 ) -> tuple[tuple[WbcClass, int], ...]:
     """`number` cells drawn from the mix (weights sum to 1), as they come by chance."""
+    if seed < 0 or number < 0:
+        raise DrawingRefused(f"seed {seed} and {number} white cells; take 0 or more of each")
     counts = np.random.default_rng([seed, 0]).multinomial(number, [w for _, w in mix])
     return tuple((k, int(n)) for (k, _), n in zip(mix, counts, strict=True) if n)

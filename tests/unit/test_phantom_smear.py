@@ -268,6 +268,17 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(change, word):
     assert "\n" not in str(refused.value)
 
 
+def test_helpers_refuse_in_the_same_words():
+    with pytest.raises(DrawingRefused, match="cream, grey, cold, rose"):
+        normal_smear(1, stain="green")
+    with pytest.raises(DrawingRefused, match="0 or more"):
+        normal_smear(1, white_cells=-1)
+    with pytest.raises(DrawingRefused, match="seed -1"):
+        leukaemic_smear(-1)
+    with pytest.raises(DrawingRefused, match="no share"):
+        leukaemic_smear(1, blast_fraction=1.2)
+
+
 def test_more_white_cells_than_fit_are_refused():
     with pytest.raises(DrawingRefused, match="ask for fewer"):
         draw(SmearSpec(seed=1, white_cells=((WbcClass.MONOCYTES, 60),)))
