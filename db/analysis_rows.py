@@ -133,7 +133,7 @@ def save_analysis(tx: Transaction, analysis_id: AnalysisId, analysis: Analysis) 
 def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
     """The bundle's row, written the first time it is met; its key is derived from its content."""
     key = derived_uuid("bundle", repr(bundle))
-    written = tx.connection.execute(
+    new = tx.connection.execute(
         postgresql.insert(bundles)
         .values(
             id=key,
@@ -147,8 +147,9 @@ def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
             confusion=[n for row in bundle.confusion for n in row] if bundle.confusion else None,
         )
         .on_conflict_do_nothing()
-    )
-    if written.rowcount:
+        .returning(bundles.c.id)
+    ).first()
+    if new is not None:
         _add(
             tx,
             models,

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, create_engine, event, insert
+from sqlalchemy import Connection, ExceptionContext, create_engine, event, insert
 
 from db._url import engine_url
 from db.roles import APP
@@ -59,6 +59,7 @@ class Database:
             connect_args={"connect_timeout": CONNECT_SECONDS},
         )
         event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "handle_error", _without_detail)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -96,3 +97,15 @@ def _on_connect(connection: psycopg.Connection[Any], _record: object) -> None:
     connection.execute("SET timezone = 'UTC'")
     connection.commit()
     take_service_role(connection)
+
+
+def _without_detail(context: ExceptionContext) -> None:
+    """PostgreSQL's DETAIL holds whole rows, a patient's among them; messages go to logs."""
+    error = context.original_exception
+    if not isinstance(error, psycopg.Error) or not error.diag.message_detail:
+        return
+    primary = error.diag.message_primary or type(error).__name__
+    if context.sqlalchemy_exception is not None:
+        kind = f"({type(error).__module__}.{type(error).__name__})"
+        context.sqlalchemy_exception.args = (f"{kind} {primary}",)
+    error.args = (primary,)

@@ -133,6 +133,14 @@ class EmbeddedServer:
         return self._memory.admin_url
 
     @property
+    def cluster(self) -> Path:
+        """Where the database itself lies: for backup tools, and to remove it with `data_dir`."""
+        memory = self._memory or _remembered(self._data_dir)
+        if memory is None:
+            raise EmbeddedServerError(f"no database was made for {self._data_dir}; call start()")
+        return Path(memory.cluster)
+
+    @property
     def pid(self) -> int | None:
         """The postmaster's process id while it runs."""
         return self._keeper.pid if self._keeper is not None and self.alive() else None
