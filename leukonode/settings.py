@@ -73,7 +73,6 @@ class Settings(_Frozen):
     review_threshold_percent: Annotated[float, Field(gt=0, le=100)] = 20
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     max_object_mb: Annotated[int, Field(ge=1)] = 4096
-    analysis_attempts: Annotated[int, Field(ge=1)] = 3
     analysis_timeout_seconds: Annotated[float, Field(gt=0)] = 3600
     lease_seconds: Annotated[float, Field(ge=2)] = 30
     delivery_retry_seconds: tuple[Annotated[float, Field(ge=0)], ...] = (5, 30, 120, 600, 3600)
