@@ -11,38 +11,16 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from domain.identities import Sha256
-from leukonode.reading import Reading
+from leukonode.reading import ChildDied, Reading, ReadingFailed, ReadingRequest
 
-__all__ = ["AnalysingChild", "ChildDied", "ReadingFailed", "ReadingRequest", "die_with_parent"]
+__all__ = ["AnalysingChild", "die_with_parent"]
 
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-class ChildDied(RuntimeError):
-    """The child ended or hung while it worked; nothing of the attempt remains."""
-
-
-class ReadingFailed(RuntimeError):
-    """The child is well and could not read the case; one line says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadingRequest:
-    """Which stored objects to read, in which order, and how."""
-
-    paths: tuple[Path, ...]
-    sha256s: tuple[Sha256, ...]
-    bundle: Path
-    leukocytes_wanted: int
-    software: str
-    threads: int
 
 
 class AnalysingChild:
@@ -146,7 +124,7 @@ class _LoadedBundle:
     def read(self, request: ReadingRequest) -> Reading:
         from dicom_node.sources import open_source
         from inference.cascade import Options
-        from leukonode.reading import read_images
+        from leukonode.looking import read_images
 
         sources = [
             open_source(path, image=index, sha256=sha256)

@@ -1,38 +1,52 @@
-"""Read the images of one case: sources from `dicom_node`, networks from `inference`.
+"""What reading the images of a case takes and gives: values that pass between worker and child.
 
-In      files in a fixed order, a bundle, options
-Out     Reading: the Analysis, and the pictures a report shows of it
-The command line calls `read_images` in its own process; the worker in a child (see child.py).
+The pictures a report shows are kept as one NumPy archive beside the analysis.
 """
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from dicom_node.sources import PixelSource
 from domain.analysis import Analysis
-from domain.cells import Cell
-from domain.image import Box, UnreadablePixels
-from reporting.gallery import gallery_cells
+from domain.identities import Sha256
 from reporting.report import GalleryCrop, Overview
 
-if TYPE_CHECKING:
-    from inference.bundle import Bundle
-    from inference.cascade import Options
-
-__all__ = ["Progress", "Reading", "pictures_from", "pictures_to_bytes", "read_images"]
+__all__ = [
+    "ChildDied",
+    "Progress",
+    "Reading",
+    "ReadingFailed",
+    "ReadingRequest",
+    "pictures_from",
+    "pictures_to_bytes",
+]
 
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
-GALLERY_CELLS = 60
-OVERVIEWS = 6
-OVERVIEW_PX = 1400
-_CONTEXT = 1.5  # side of a gallery crop over the longer side of the cell's box
+
+class ChildDied(RuntimeError):
+    """The analysing process ended or hung while it worked; nothing of the attempt remains."""
+
+
+class ReadingFailed(RuntimeError):
+    """The analysing process is well and could not read the case; one line says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingRequest:
+    """Which stored objects to read, in which order, and how."""
+
+    paths: tuple[Path, ...]
+    sha256s: tuple[Sha256, ...]
+    bundle: Path
+    leukocytes_wanted: int
+    software: str
+    threads: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,55 +56,6 @@ class Reading:
     analysis: Analysis
     gallery: tuple[GalleryCrop, ...]
     overviews: tuple[Overview, ...]
-
-
-def read_images(
-    sources: Sequence[PixelSource],
-    *,
-    bundle: "Bundle",
-    options: "Options",
-    progress: Progress | None = None,
-) -> Reading:
-    """Run the cascade over `sources` and cut out what the report will show."""
-    from inference.cascade import analyse
-
-    analysis = analyse(sources, bundle=bundle, options=options, progress=progress)
-    shown = gallery_cells(analysis, limit=GALLERY_CELLS)
-    return Reading(
-        analysis=analysis,
-        gallery=tuple(
-            crop for cell in shown if (crop := _crop(sources[cell.image], cell, analysis))
-        ),
-        overviews=tuple(_overviews(sources, analysis)),
-    )
-
-
-def _crop(source: PixelSource, cell: Cell, analysis: Analysis) -> GalleryCrop | None:
-    x, y = cell.box_px.centre
-    half = max(cell.box_px.width, cell.box_px.height) * _CONTEXT / 2
-    try:
-        pixels = source.region(Box(x - half, y - half, x + half, y + half), frame=cell.frame)
-    except UnreadablePixels:
-        return None
-    scale = analysis.images[cell.image].um_per_px
-    return GalleryCrop(
-        cell_number=cell.number, pixels=pixels, um_per_px=scale[0] if scale else None
-    )
-
-
-def _overviews(sources: Sequence[PixelSource], analysis: Analysis) -> list[Overview]:
-    shown: list[Overview] = []
-    for index, (source, image) in enumerate(zip(sources, analysis.images, strict=True)):
-        if len(shown) == OVERVIEWS:
-            break
-        if image.header.refusal:
-            continue
-        try:
-            pixels, scale = source.overview(OVERVIEW_PX)
-        except UnreadablePixels:
-            continue
-        shown.append(Overview(image=index, pixels=pixels, scale=scale))
-    return shown
 
 
 def pictures_to_bytes(reading: Reading) -> bytes:

@@ -31,7 +31,7 @@ from domain.image import ImageReading
 from domain.study import EvidenceRef, Patient, StudyContext
 from leukonode.about import SOFTWARE, producer_of
 from leukonode.errors import CouldNotError
-from leukonode.reading import Progress, Reading, read_images
+from leukonode.reading import Progress, Reading
 from leukonode.settings import Settings
 from reporting.report import Report, report_of
 
@@ -90,6 +90,7 @@ def read_file(
 ) -> tuple[Report, Reading]:
     """Analyse one file. Raises CouldNotError when it is no image."""
     from inference.cascade import Options
+    from leukonode.looking import read_images
 
     source = _opened(file, single_cell=single_cell)
     sha256 = source.header.sha256

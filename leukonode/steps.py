@@ -52,9 +52,15 @@ from domain.counts import AdequacyLimits, numbers_of
 from domain.identities import CaseId, InstanceUID
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
-from leukonode.child import ChildDied, ReadingFailed, ReadingRequest
 from leukonode.issuing import context_of, issue, predecessor_of, unread_analysis
-from leukonode.reading import Reading, pictures_from, pictures_to_bytes
+from leukonode.reading import (
+    ChildDied,
+    Reading,
+    ReadingFailed,
+    ReadingRequest,
+    pictures_from,
+    pictures_to_bytes,
+)
 from leukonode.settings import Destination, Settings
 from leukonode.store import FolderStore
 from reporting.report import Producer, report_of
