@@ -33,9 +33,8 @@ from inference.tensors import DECIMALS
 
 __all__ = ["ImageRun"]
 
-MOST_ENLARGED = (
-    8.0  # a field is not blown up more than this for the detector: there is nothing in it
-)
+MOST_ENLARGED = 8.0  # a field is blown up no more for the detector: nothing would come of it
+MOST_SCALED_PX = 200_000_000  # of one field at the detector's scale: 600 MB
 BORDER_PX = 1.0
 
 

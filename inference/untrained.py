@@ -2,7 +2,7 @@
 
 It shows that the whole road works and nothing else: `untrained` is true in its manifest, and every
 report made with it says so. Nothing in it is fitted to any picture but the ground level of each
-last layer, which is set on drawn blobs so that every class can occur and every stage has work.
+last layer, which is set on drawn discs so that every class can occur and every stage has work.
 The same seed gives the same bytes on the same machine and libraries.
 """
 
@@ -12,7 +12,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,8 @@ __all__ = ["init_untrained"]
 SEED = 20240901
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-SPREAD = 1.0  # standard deviation of the logits over the drawn blobs: classes vary, none is certain
+GROUNDS = 4
+SPREAD = 1.5  # standard deviation of the logits over drawn pictures: classes vary, none is certain
 
 
 def init_untrained(
@@ -179,20 +179,27 @@ def _write_weights(file: Path, *, stage: Stage, entry: StageEntry, seed: int) ->
 
 
 def _set_ground_level(network: nn.Module, *, stage: Stage, entry: StageEntry, seed: int) -> None:
-    """Make the last layer's answers differ from blob to blob.
+    """Make the last layer's answers differ from cell to cell.
 
-    A random network answers nearly the same to every picture: one class for all. The last layer is
-    turned up by a power of two and its bias moved, in steps that rounding errors do not reach.
+    A random network answers nearly the same to every crop of a picture, because it sees little but
+    the colour of the ground. What the last layer sees is taken down for drawn pictures of a few
+    grounds; its weights lose the directions in which grounds differ, and are turned up.
     """
     if stage is Stage.DETECTION:
         _set_box_sizes(network)
         return
     last = _last_layer(network, stage)
-    logits = _logits(network, stage, tensor_of(_blobs(entry.input_px, seed=seed), entry))
-    spread = float(logits.std(dim=0).mean())
-    times = 2.0 ** round(log2(SPREAD / spread))
-    last.weight.mul_(times)
-    last.bias.sub_((logits.mean(dim=0) * times * 16).round() / 16)
+    pictures = tensor_of(_pictures(entry.input_px, seed=seed), entry)
+    flat = _seen_by(last, network, stage, pictures)
+    seen = flat.reshape(GROUNDS, -1, flat.shape[1])  # (G, C, D): by ground, by picture
+    directions, _ = torch.linalg.qr(seen.mean(dim=1).T)  # (D, G)
+    weight = last.weight.flatten(1)  # (K, D): a 1x1 convolution has two more dimensions
+    weight = weight - weight @ directions @ directions.T
+    spread = (seen.flatten(0, 1) @ weight.T).std(dim=0).mean()
+    last.weight.copy_((weight * (SPREAD / spread)).view_as(last.weight))
+    last.bias.zero_()
+    if stage is Stage.CELL_CLASS:  # enough white cells for the stages after it
+        last.bias[tuple(CellClass).index(CellClass.WHITE_BLOOD_CELL)] = SPREAD
 
 
 def _set_box_sizes(network: nn.Module) -> None:
@@ -220,39 +227,52 @@ def _last_layer(network: nn.Module, stage: Stage) -> Any:
     return network.get_submodule(names[stage])
 
 
-def _logits(network: Any, stage: Stage, pictures: Tensor) -> Tensor:
-    """(N, 3, S, S) -> (N, K), a few at a time."""
-    parts = []
-    for start in range(0, len(pictures), 4):
-        batch = pictures[start : start + 4]
-        if stage is Stage.SUBTYPE:
-            parts.append(network.logits(batch))
-        elif stage is Stage.CELL_CLASS:
-            size = float(batch.shape[-1])
-            middle = [Box(size / 4, size / 4, size * 3 / 4, size * 3 / 4)] * len(batch)
-            parts.append(pooled(network(batch), middle, shrunk=0.5))
-        else:
-            parts.append(network(batch))
-    return torch.cat(parts)
+def _seen_by(last: nn.Module, network: nn.Module, stage: Stage, pictures: Tensor) -> Tensor:
+    """(N, 3, S, S) -> (N, D): what enters the last layer, of a map its mean over the middle.
+
+    On the way batch norms take over the pictures' statistics; without any a random network fades
+    out.
+    """
+    entered: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0]))
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0  # the statistics become those of this one batch
+    network(pictures)
+    hook.remove()
+    for norm in norms:
+        norm.eval()
+        norm.momentum = 0.1
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.zero_()
+    if stage is not Stage.CELL_CLASS:
+        return entered[0]
+    size = float(pictures.shape[-1])
+    middle = Box(size / 4, size / 4, size * 3 / 4, size * 3 / 4)
+    return pooled(entered[0], [middle] * len(pictures), shrunk=0.5)
 
 
-def _blobs(size: int, *, seed: int) -> npt.NDArray[np.uint8]:
-    """(8, S, S, 3): discs of cell-like colours with a darker disc inside, on a light ground."""
+def _pictures(size: int, *, seed: int) -> npt.NDArray[np.uint8]:
+    """(G x 2, S, S, 3): on each of a few light grounds two pictures of discs in the colours and
+    sizes of cells, a paler or darker one in the middle."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:size, 0:size] / size - 0.5
-    pictures = np.empty((8, size, size, 3), dtype=np.float64)
-    for i in range(len(pictures)):
-        picture = pictures[i]
-        picture[:] = rng.uniform((215, 200, 205), (245, 235, 240))
-        cytoplasm = rng.uniform((150, 120, 150), (220, 185, 215))
-        nucleus = rng.uniform((70, 40, 110), (140, 100, 170))
-        outer = rng.uniform(0.1, 0.45)
-        off = rng.uniform(-0.05, 0.05, size=2)
-        distance = np.hypot(x - off[0], y - off[1])
-        picture[distance < outer] = cytoplasm
-        picture[distance < outer * rng.uniform(0, 0.9)] = nucleus
-    pictures += rng.normal(0, 4, size=pictures.shape)
-    return np.clip(np.rint(pictures), 0, 255).astype(np.uint8)
+    y, x = np.mgrid[0:size, 0:size] / size
+    pictures = np.empty((GROUNDS, 2, size, size, 3), dtype=np.float64)
+    for ground in range(GROUNDS):
+        pictures[ground] = rng.uniform((180, 170, 175), (245, 235, 240))
+        red = rng.uniform((170, 110, 120), (225, 175, 190))
+        for picture in pictures[ground]:
+            for _ in range(rng.integers(1, 8)):
+                distance = np.hypot(x - rng.uniform(), y - rng.uniform())
+                picture[distance < rng.uniform(0.1, 0.2)] = red
+            distance = np.hypot(x - 0.5, y - 0.5)
+            outer = rng.uniform(0.05, 0.4)
+            picture[distance < outer] = rng.uniform((140, 110, 150), (215, 180, 215))
+            picture[distance < outer * rng.uniform(0, 0.9)] = rng.uniform(70, 160, size=3)
+    pictures += rng.normal(0, 3, size=pictures.shape)
+    flat = pictures.reshape(-1, size, size, 3)
+    return np.clip(np.rint(flat), 0, 255).astype(np.uint8)
 
 
 def _card(manifest: Manifest) -> str:

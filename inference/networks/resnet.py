@@ -8,7 +8,5 @@ __all__ = ["malignancy_resnet"]
 
 def malignancy_resnet() -> nn.Module:
     """(N, 3, 224, 224) float32 -> (N, 2) logits: benign, malignant."""
-    # last batch norm of each block starts at 0, which only matters before training: 33 random
-    # residual blocks on top of each other overflow otherwise
-    network: nn.Module = resnet101(weights=None, num_classes=2, zero_init_residual=True)
+    network: nn.Module = resnet101(weights=None, num_classes=2)
     return network

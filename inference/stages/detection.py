@@ -41,7 +41,8 @@ class Detection:
 
 @dataclass(frozen=True)
 class _Span:
-    """One tile along one axis: its first pixel, and the range of centres that are its own."""
+    """One tile along one axis: its first pixel, and the range of centres that are its own.
+    A centre outside the field, in what was padded, is nobody's."""
 
     start: int
     own_from: float
@@ -90,10 +91,10 @@ def detected(
 def _spans(length: int, tile: int, overlap: int) -> Sequence[_Span]:
     """Tiles that cover `length` pixels; the last ends where the field does."""
     if length <= tile:
-        return [_Span(0, float("-inf"), float("inf"))]
+        return [_Span(0, 0, length)]
     starts = [*range(0, length - tile, tile - overlap), length - tile]
     middles = [(a + tile + b) / 2 for a, b in pairwise(starts)]
-    edges = [float("-inf"), *middles, float("inf")]
+    edges = [0, *middles, length]
     return [_Span(s, a, b) for s, a, b in zip(starts, edges[:-1], edges[1:], strict=True)]
 
 
