@@ -85,9 +85,9 @@ def verify_chain(conn: Connection, *, anchor: ChainHead | None = None) -> ChainH
 
 
 _ROWS = text("""
-    SELECT id,
-           encode(sha256, 'hex'),
-           id::text,
+    SELECT e.id,
+           encode(e.sha256, 'hex'),
+           e.id::text,
            to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
            actor,
            event,
@@ -95,9 +95,9 @@ _ROWS = text("""
            case_id::text,
            objects::text,
            details::text
-      FROM audit.events
-     WHERE id > :after
-     ORDER BY id
+      FROM audit.events AS e
+     WHERE e.id > :after
+     ORDER BY e.id
      LIMIT :page
 """)
 

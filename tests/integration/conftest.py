@@ -40,6 +40,10 @@ class DatabaseServer:
             )
         return name
 
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.server.admin_url, autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
     def migrated_database(self) -> str:
         if self._template is None:
             self._template = self.new_database()
@@ -63,14 +67,18 @@ def database_server() -> Iterator[DatabaseServer]:
 
 
 @pytest.fixture
-def empty_database_url(database_server: DatabaseServer) -> str:
+def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
     """A database without any schema."""
-    return database_server.url(database_server.new_database())
+    name = database_server.new_database()
+    yield database_server.url(name)
+    database_server.drop(name)
 
 
 @pytest.fixture
-def database_name(database_server: DatabaseServer) -> str:
-    return database_server.migrated_database()
+def database_name(database_server: DatabaseServer) -> Iterator[str]:
+    name = database_server.migrated_database()
+    yield name
+    database_server.drop(name)
 
 
 @pytest.fixture
