@@ -56,6 +56,10 @@ def dicomize_flow_cytometry(
     )
     made.ImageType = ["ORIGINAL", "PRIMARY"]
     made.ConversionType = "WSD"
+    # a cell has no place but its own canvas: a frame of reference of its own, at its origin, which
+    # validators ask for wherever multi-frame SC has functional groups
+    made.FrameOfReferenceUID = derived_uid("dicomize frame of reference", made.SeriesInstanceUID)
+    made.PositionReferenceIndicator = ""
     _add_dimensions(made)
     _add_groups(made, um_per_px, len(frames), channels)
     block = made.private_block(IFC_GROUP, IFC_CREATOR, create=True)
@@ -117,9 +121,13 @@ def _add_dimensions(made: Dataset) -> None:
 
 
 def _add_groups(made: Dataset, um_per_px: float, frames: int, channels: Sequence[str]) -> None:
-    shared, measures = Dataset(), Dataset()
+    shared, measures, place, turn = Dataset(), Dataset(), Dataset(), Dataset()
     measures.PixelSpacing = [f"{um_per_px / 1000:.10g}"] * 2
     shared.PixelMeasuresSequence = [measures]
+    place.ImagePositionPatient = ["0", "0", "0"]
+    shared.PlanePositionSequence = [place]
+    turn.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    shared.PlaneOrientationSequence = [turn]
     made.SharedFunctionalGroupsSequence = [shared]
     made.PerFrameFunctionalGroupsSequence = []
     for index in range(frames):
