@@ -33,7 +33,6 @@ class CodestreamHeader:
     components: int
     precision: int
     colour: StoredColour
-    subsampled: bool = False  # chroma has fewer samples than luma
     process: int = 0  # JPEG: low nibble of the SOF marker; JPEG-LS: 0xF7
 
 
@@ -95,7 +94,6 @@ def _frame_header(marker: int, body: bytes, *, jfif: bool, adobe: int | None) ->
         components=components,
         precision=precision,
         colour=colour,
-        subsampled=len(sampling) > 1,
         process=marker if marker == 0xF7 else marker & 0x0F,
     )
 

@@ -146,10 +146,9 @@ def _describe_jpeg(made: Dataset, header: CodestreamHeader, *, ratio: float) -> 
         made.PhotometricInterpretation = "MONOCHROME2"
     else:
         made.PlanarConfiguration = 0
-        if header.colour is StoredColour.RGB:
-            made.PhotometricInterpretation = "RGB"
-        else:
-            made.PhotometricInterpretation = "YBR_FULL_422" if header.subsampled else "YBR_FULL"
+        # VL objects know no YBR_FULL; how chroma is shared is the codestream's to say anyway
+        is_rgb = header.colour is StoredColour.RGB
+        made.PhotometricInterpretation = "RGB" if is_rgb else "YBR_FULL_422"
     made.LossyImageCompression = "01"
     made.LossyImageCompressionRatio = f"{ratio:.2f}"
     made.LossyImageCompressionMethod = "ISO_10918_1"
