@@ -48,7 +48,7 @@ def result_of(report: Report, *, with_seconds: bool) -> dict[str, Any]:
         },
         "images": [_image(i) for i in analysis.images],
         "cells": [_cell(c, report) for c in analysis.cells],
-        "counts": dict(numbers.counts) if counted else {},
+        "counts": _counts(report),
         "leukocytes_counted": numbers.leukocytes if counted else None,
         "unclassified": {
             stage.value: count for stage, count in numbers.unclassified if report.measured(stage)
@@ -162,6 +162,16 @@ def _schema() -> dict[str, Any]:
 def _encoded(value: dict[str, Any]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
     return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _counts(report: Report) -> dict[str, int]:
+    """Cells by final class; without white-cell classes only those that stage 3 names for good."""
+    if report.measured(Stage.WBC_CLASS):
+        return dict(report.numbers.counts)
+    if not report.measured(Stage.CELL_CLASS):
+        return {}
+    kinds = (CellClass.RED_BLOOD_CELL.value, CellClass.PLATELET.value)
+    return {kind: report.numbers.count(kind) for kind in kinds}
 
 
 def _image(image: ImageReading) -> dict[str, Any]:

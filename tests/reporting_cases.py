@@ -133,8 +133,8 @@ def cell(
 def cells_of(plan: list[dict]) -> tuple[Cell, ...]:
     """Cells of a plan: rows of {"n": how many, "kind": ..., and what `cell` takes}."""
     made: list[Cell] = []
-    for row in plan:
-        row = dict(row)
+    for planned in plan:
+        row = dict(planned)
         for _ in range(row.pop("n")):
             k = len(made)
             values = {"p": 0.55 + 0.44 * ((k * 37) % 100) / 100} | row

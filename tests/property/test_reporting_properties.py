@@ -1,0 +1,103 @@
+"""For any cells: figures, SR and result.json say the same numbers, and what failed says none."""
+
+import json
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from domain.analysis import StageFailure
+from domain.cells import Stage, WbcClass
+from reporting.figures import figures_of
+from reporting.fonts import drawable, face
+from reporting.gallery import gallery_cells
+from reporting.pdf import pdf_bytes
+from reporting.readback import numbers_in_result, numbers_in_sr
+from reporting.result_json import result_bytes, validate
+from reporting.sr import sr_document
+from reporting.words import legible, person_words
+from tests import reporting_cases as cases
+
+LYMPHOID = ("blast_cells", "lymphocytes")
+SUBTYPES = ("early_pre_b", "pre_b", "pro_b", "unclassified")
+
+
+@st.composite
+def rows(draw):
+    kind = draw(st.sampled_from((*cases.TEN, "unclassified")))
+    row = {"n": draw(st.integers(0, 60)), "kind": kind}
+    if kind in LYMPHOID:
+        row["malignancy"] = draw(st.sampled_from(("benign", "malignant", "unclassified")))
+        if row["malignancy"] == "malignant":
+            row["subtype"] = draw(st.sampled_from(SUBTYPES))
+    if kind == WbcClass.RED_BLOOD_CELL or kind == WbcClass.PLATELET:
+        row["n"] = draw(st.integers(0, 300))
+    return row
+
+
+plans = st.lists(rows(), max_size=7)
+failures = st.lists(st.sampled_from((None, *Stage)), max_size=2)
+confusions = st.none() | st.tuples(
+    st.tuples(st.integers(60, 99), st.integers(1, 40)),
+    st.tuples(st.integers(1, 40), st.integers(60, 99)),
+)
+slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@slow
+@given(plans, failures, confusions)
+def test_reporting_drawings_say_the_same_numbers(plan, failed, confusion):
+    report = cases.report(
+        cases.analysis_of(
+            plan,
+            failures=[StageFailure(stage=s, reason="as drawn") for s in failed],
+            confusion=confusion,
+        )
+    )
+    figures = figures_of(report)
+    assert numbers_in_sr(sr_document(report)) == figures
+    result = json.loads(result_bytes(report, with_seconds=False))
+    validate(result)
+    assert numbers_in_result(result) == {k: v for k, v in figures.items() if k != "cells"}
+    if None in failed:
+        assert figures == {}
+
+
+@given(plans)
+def test_reporting_sums_are_sums(plan):
+    figures = figures_of(cases.report(cases.analysis_of(plan)))
+    classes = [int(v) for k, v in figures.items() if k.startswith("differential") and "count" in k]
+    assert sum(classes) == int(figures["leukocytes"])
+    patterns = [int(v) for k, v in figures.items() if k.startswith("subtype") and "count" in k]
+    assert sum(patterns) + int(figures["unclassified.subtype"]) == int(figures["blasts.count"])
+
+
+@given(plans, st.integers(1, 60))
+def test_reporting_gallery_is_bounded_and_full(plan, limit):
+    analysis = cases.analysis_of(plan)
+    shown = gallery_cells(analysis, limit=limit)
+    white = [c for c in analysis.cells if c.cell_class == "white_blood_cell"]
+    eligible = [c for c in white if c.final_class not in ("red_blood_cell", "platelet")]
+    assert len(eligible) >= len(shown) >= min(limit, len(eligible))
+    assert len({c.number for c in shown}) == len(shown)
+
+
+@given(st.text())
+def test_reporting_text_is_one_line_of_the_faces_characters(text):
+    shown = drawable(text)
+    assert all(ord(c) in face().characters for c in shown)
+    assert "\n" not in legible(text)
+    person_words(text)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_reporting_any_text_can_be_drawn(name, other):
+    patient = cases.Patient(name=name, patient_id=other, sex=other)
+    report = cases.report(
+        cases.analysis_of(cases.FEW, warnings=(name,)),
+        context=cases.context(
+            patient=patient, accession_number=other, study_date=name, warnings=(other,)
+        ),
+    )
+    assert pdf_bytes(report).startswith(b"%PDF-")
+    sr_document(report)
