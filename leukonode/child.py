@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,6 +24,14 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Load:
+    """Only load the bundle."""
+
+    bundle: Path
+    threads: int
+
+
 class AnalysingChild:
     """One child, started when first needed and again after it died."""
 
@@ -30,8 +39,18 @@ class AnalysingChild:
         self._process: multiprocessing.process.BaseProcess | None = None
         self._line: Connection | None = None
 
+    def load(self, bundle: Path, *, threads: int, timeout_seconds: float) -> None:
+        """Load the bundle strictly, before the first case. Raises ChildDied or ReadingFailed."""
+        self._asked(_Load(bundle=bundle, threads=threads), timeout_seconds)
+
     def read(self, request: ReadingRequest, *, timeout_seconds: float) -> Reading:
         """Run `request` in the child. Raises ChildDied or ReadingFailed."""
+        answer = self._asked(request, timeout_seconds)
+        if not isinstance(answer, Reading):
+            raise ReadingFailed(f"the analysing process answered with {type(answer).__name__}")
+        return answer
+
+    def _asked(self, request: "ReadingRequest | _Load", timeout_seconds: float) -> object:
         line = self._started()
         try:
             line.send(request)
@@ -44,8 +63,6 @@ class AnalysingChild:
             raise ChildDied(f"no answer within {timeout_seconds:g} s")
         if isinstance(answer, str):
             raise ReadingFailed(answer)
-        if not isinstance(answer, Reading):
-            raise ReadingFailed(f"the analysing process answered with {type(answer).__name__}")
         return answer
 
     def stop(self) -> None:
@@ -86,13 +103,13 @@ def _child(line: Connection, parent: int) -> None:
     loaded: _LoadedBundle | None = None
     while True:
         try:
-            request: ReadingRequest = line.recv()
+            request: ReadingRequest | _Load = line.recv()
         except EOFError:
             return
         try:
             if loaded is None or not loaded.serves(request):
                 loaded = _LoadedBundle(request)
-            line.send(loaded.read(request))
+            line.send(True if isinstance(request, _Load) else loaded.read(request))
         except Exception as error:
             log.exception("a case could not be read")
             line.send(_reason(error))
@@ -107,7 +124,7 @@ def _reason(error: Exception) -> str:
 
 
 class _LoadedBundle:
-    def __init__(self, request: ReadingRequest) -> None:
+    def __init__(self, request: ReadingRequest | _Load) -> None:
         from inference.bundle import load_bundle
 
         self._folder = request.bundle
@@ -118,7 +135,7 @@ class _LoadedBundle:
     def _stamp_of(folder: Path) -> int:
         return (folder / "manifest.json").stat().st_mtime_ns
 
-    def serves(self, request: ReadingRequest) -> bool:
+    def serves(self, request: ReadingRequest | _Load) -> bool:
         return (request.bundle, self._stamp_of(request.bundle)) == (self._folder, self._stamp)
 
     def read(self, request: ReadingRequest) -> Reading:

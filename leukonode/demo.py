@@ -111,7 +111,7 @@ def _drawn(folder: Path, progress: Progress) -> list[_Smear]:
     from phantom.spec import leukaemic_smear, normal_smear
 
     specs = {
-        "phantom, healthy": normal_smear(1, white_cells=6),
+        "phantom, healthy": normal_smear(11, white_cells=4, stain="grey"),
         "phantom, 60 % blasts": leukaemic_smear(2, blast_fraction=0.6),
         "phantom, 20 % blasts": leukaemic_smear(3, blast_fraction=0.2, stain="rose"),
     }

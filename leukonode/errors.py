@@ -16,7 +16,8 @@ class LeukonodeError(Exception):
 
 
 class SettingsError(LeukonodeError):
-    """A setting is wrong; the line names it, its source and what is expected."""
+    """A setting is wrong, or asks for what this machine does not give; a start ends with it, and
+    starting again changes nothing."""
 
 
 class UsageError(LeukonodeError):

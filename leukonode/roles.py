@@ -21,7 +21,8 @@ from db.queue import Step, run_worker
 from db.sweeping import sweep
 from domain.identities import CaseId
 from leukonode.about import SOFTWARE, producer_of
-from leukonode.errors import CouldNotError
+from leukonode.errors import SettingsError
+from leukonode.reading import ReadingFailed
 from leukonode.settings import Settings
 from leukonode.store import FolderStore
 
@@ -30,7 +31,7 @@ __all__ = ["run_node", "run_worker_role"]
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0
-GIVE_DATABASE_SECONDS = 60.0
+LOAD_SECONDS = 300.0
 
 
 def _now() -> datetime:
@@ -51,7 +52,7 @@ def _event(database: Database, event: str, **details: str | int) -> None:
 
 
 def run_node(settings: Settings, database_url: str, *, ready: Callable[[str], None]) -> None:
-    """Listen for objects until told to stop. Raises CouldNotError when the port cannot be had."""
+    """Listen for objects until told to stop. Raises SettingsError when the port cannot be had."""
     from dicom_node.codecs import proven_transfer_syntaxes
     from dicom_node.conformance import accepted_syntaxes
     from dicom_node.errors import DicomNodeError
@@ -94,7 +95,7 @@ def run_node(settings: Settings, database_url: str, *, ready: Callable[[str], No
     try:
         scp.start()
     except DicomNodeError as error:
-        raise CouldNotError(str(error)) from None
+        raise SettingsError(str(error)) from None
     _event(database, "node started", ae_title=settings.ae_title, port=scp.port)
     ready(f"node: {settings.ae_title} listens on {settings.bind}:{scp.port}")
     over.wait()
@@ -105,19 +106,24 @@ def run_node(settings: Settings, database_url: str, *, ready: Callable[[str], No
 
 
 def run_worker_role(settings: Settings, database_url: str, *, ready: Callable[[str], None]) -> None:
-    """Do the steps of cases until told to stop."""
+    """Do the steps of cases until told to stop. Raises SettingsError when the bundle is wrong."""
     from inference.bundle import read_bundle_info
+    from inference.errors import InferenceError
     from leukonode import steps
     from leukonode.bundles import ensure_bundle
     from leukonode.child import AnalysingChild
 
     over = _stop_event()
     bundle = ensure_bundle(settings, progress=lambda _what, _done, _of: None)
-    info = read_bundle_info(bundle, verify_hashes=True)
+    child = AnalysingChild()
+    try:
+        info = read_bundle_info(bundle)
+        child.load(bundle, threads=settings.threads, timeout_seconds=LOAD_SECONDS)
+    except (InferenceError, ReadingFailed) as error:
+        raise SettingsError(str(error)) from None
     database = Database(database_url)
     store = FolderStore(settings.store_dir)
     store.remove_leftovers(now=_now().timestamp())
-    child = AnalysingChild()
     owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     house = steps.House(
         settings=settings,

@@ -16,13 +16,15 @@ from functools import partial
 
 from db.embedded import EmbeddedServer
 from leukonode.child import die_with_parent
+from leukonode.errors import SettingsError
 from leukonode.settings import Settings
 
-__all__ = ["ROLES", "Supervisor"]
+__all__ = ["ROLES", "WRONG_SETTING", "Supervisor"]
 
 log = logging.getLogger(__name__)
 
 ROLES = ("node", "worker")
+WRONG_SETTING = 78  # EX_CONFIG of sysexits.h: a role says that starting again is no use
 _LOOK_SECONDS = 0.25
 _RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 _WELL_AFTER_SECONDS = 30.0
@@ -41,6 +43,7 @@ class Supervisor:
         self._server = None if settings.database_url else EmbeddedServer(settings.data_dir)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
+        self._well: set[str] = set()
         self._falls: dict[str, int] = dict.fromkeys(ROLES, 0)
 
     def run(self, over: threading.Event) -> None:
@@ -70,8 +73,11 @@ class Supervisor:
         if child is not None and child.poll() is None:
             if now - self._started[role] > _WELL_AFTER_SECONDS:
                 self._falls[role] = 0
+                self._well.add(role)
             return
         wait = _RESTART_SECONDS[min(self._falls[role], len(_RESTART_SECONDS) - 1)]
+        if child is not None and child.returncode == WRONG_SETTING and role not in self._well:
+            raise SettingsError(f"the {role} did not start; the line above says why")
         if child is not None:
             if now - self._started[role] < wait:
                 return

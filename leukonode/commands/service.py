@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from leukonode.console import print_json, print_table, progress_bar, say
-from leukonode.errors import CouldNotError
+from leukonode.console import print_json, print_table, progress_bar, say, say_error
+from leukonode.errors import CouldNotError, SettingsError
 from leukonode.settings import Effective, Settings, load_settings
 
 __all__ = ["database_url", "effective_settings", "register"]
@@ -49,24 +49,24 @@ def database_url(settings: Settings) -> str:
     return url
 
 
-def serve(
-    *, role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL
-) -> None:
+def serve(*, role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL) -> int:
     """Run the service until it is told to stop (SIGTERM or Ctrl-C)."""
     from leukonode.layout import refuse_strangers
+    from leukonode.roles import run_node, run_worker_role
+    from leukonode.supervisor import WRONG_SETTING
 
     refuse_strangers()
     settings = effective_settings().settings
     if role is Role.ALL:
         _serve_all(settings)
-    elif role is Role.NODE:
-        from leukonode.roles import run_node
-
-        run_node(settings, database_url(settings), ready=say)
-    else:
-        from leukonode.roles import run_worker_role
-
-        run_worker_role(settings, database_url(settings), ready=say)
+        return 0
+    run = run_node if role is Role.NODE else run_worker_role
+    try:
+        run(settings, database_url(settings), ready=say)
+    except SettingsError as error:
+        say_error(str(error))
+        return WRONG_SETTING
+    return 0
 
 
 def _serve_all(settings: Settings) -> None:

@@ -58,7 +58,7 @@ def quick_bundle(untrained_bundle: Path, tmp_path_factory: pytest.TempPathFactor
         else:
             shutil.copy(file, folder / file.name)
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["stages"]["detection"]["max_cells_per_tile"] = 6
+    manifest["stages"]["detection"]["max_per_tile"] = 6
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
