@@ -15,7 +15,7 @@ import numpy as np
 
 from dicom_node.frame_pixels import frame_pixels
 from dicom_node.geometry import clipped, fitting_factor, smaller
-from dicom_node.headers import ImageRole, Instance
+from dicom_node.headers import Instance
 from dicom_node.tiling import Tiling
 from domain.image import Box, Field, ImageHeader, Pixels, UnreadablePixels
 
@@ -23,7 +23,6 @@ __all__ = ["CORE_PX", "MARGIN_PX", "SlideSource"]
 
 CORE_PX, MARGIN_PX = 1024, 128
 _WHITE = 255
-_PRIVATE = (ImageRole.LABEL, ImageRole.OVERVIEW)
 
 
 class SlideSource:
@@ -88,11 +87,8 @@ class SlideSource:
         return picture, factor
 
     def _tiling(self) -> Tiling:
-        header = self._instance.header
-        if header.role in _PRIVATE:
-            raise UnreadablePixels(f"a slide's {header.role} is never shown")
         if self._instance.tiling is None:
-            raise UnreadablePixels(header.image.refusal)
+            raise UnreadablePixels(self._header.refusal)
         return self._instance.tiling
 
     def _assembled(self, tiling: Tiling, box: tuple[int, int, int, int]) -> Pixels:

@@ -424,3 +424,8 @@ def test_concatenation_is_told(tmp_path):
 
 def test_explicit_is_the_default_of_what_is_made(tmp_path):
     assert header(field(tmp_path)).transfer_syntax == ExplicitVRLittleEndian
+
+
+def test_the_manual_lists_every_status():
+    manual = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")
+    assert [f for f in Fault if f"| {f:04X} |" not in manual] == []

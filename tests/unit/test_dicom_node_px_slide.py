@@ -8,7 +8,14 @@ import pydicom
 import pytest
 
 from dicom_node import frame_cache
-from dicom_node.dicomize import Labels, SlideSyntax, dicomize_flow_cytometry, dicomize_slide
+from dicom_node.dicomize import (
+    Labels,
+    PictureArray,
+    SlideSyntax,
+    dicomize,
+    dicomize_flow_cytometry,
+    dicomize_slide,
+)
 from dicom_node.domain_of import IFC_CREATOR, IFC_GROUP
 from dicom_node.frame_cache import FrameCache
 from dicom_node.sources import open_any, open_source
@@ -93,6 +100,19 @@ def test_a_label_gives_no_pixel_by_any_way(tmp_path, role):
         source.overview(100)
     with pytest.raises(UnreadablePixels, match="never shown"):
         source.region(Box(0, 0, 5, 5), frame=1)
+
+
+@pytest.mark.parametrize("role", ["LABEL", "OVERVIEW"])
+def test_a_secondary_capture_of_a_label_gives_no_pixel_either(tmp_path, role):
+    picture = PictureArray(name="x", pixels=painted(0, 0, 30, 20))
+    (path,) = dicomize([picture], out=tmp_path, labels=LABELS, spacing_um=None, now=NOW)
+    dataset = pydicom.dcmread(path)
+    dataset.ImageType = ["DERIVED", "SECONDARY", role]
+    dataset.save_as(path)
+    source = open_any(path, image=0)
+    assert list(source.fields()) == []
+    with pytest.raises(UnreadablePixels, match="never shown"):
+        source.overview(100)
 
 
 def test_parts_of_a_concatenation_show_their_own_tiles(tmp_path):
