@@ -34,6 +34,9 @@ __all__ = [
 # constant for the release line (PS3.7 D.3.3.2)
 IMPLEMENTATION_CLASS_UID = derived_uid("leukonode", "implementation class", "0")
 
+_TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
+
 
 def result_header(
     report: Report, *, sop_class_uid: str, instance_uid: str, series_uid: str, modality: str
@@ -154,13 +157,21 @@ def _patient_and_study(dataset: Dataset, report: Report) -> None:
 
 
 def _put(dataset: Dataset, keyword: str, value: str) -> None:
-    """Set a value as it came, whatever its form; a lone surrogate cannot be written at all."""
+    """Set a value as it came, whatever its form. Only what the file format cannot hold is changed:
+    a lone surrogate, or a character outside ASCII in a VR that has no character set (PS3.5 6.1.2.3),
+    becomes a question mark; a number that is no number, and a VR that is no text, is left out."""
     tag = tag_for_keyword(keyword)
-    if tag is None or dictionary_VR(tag) in {"SQ", "OB", "OW", "UN", "AT", "US", "FL", "FD"}:
+    if tag is None or dictionary_VR(tag) not in _TEXT_VRS | _ASCII_VRS:
         return
-    writable = value.encode("utf-8", "replace").decode("utf-8")
+    vr = dictionary_VR(tag)
+    charset = "utf-8" if vr in _TEXT_VRS else "ascii"
+    writable = value.encode(charset, "replace").decode(charset)
     with config.disable_value_validation():
-        dataset[tag] = DataElement(tag, dictionary_VR(tag), writable, validation_mode=config.IGNORE)
+        try:
+            element = DataElement(tag, vr, writable, validation_mode=config.IGNORE)
+        except (ValueError, OverflowError):
+            return
+    dataset[tag] = element
 
 
 def _equipment(dataset: Dataset, report: Report) -> None:

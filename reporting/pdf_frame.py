@@ -1,19 +1,22 @@
 """What every page of the PDF carries: whose report it is, that nobody has verified it, page x of y.
 
-With untrained models each page also has a black band and a diagonal UNTRAINED MODELS over its
-whole width, both as text that can be extracted.
+With untrained models each page also has a black band that says so as text, and the words across
+its whole width.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from PIL import Image, ImageDraw, ImageFont
 from reportlab.lib.colors import HexColor, black, white
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from reporting.fonts import BOLD, REGULAR, drawable
+from reporting.fonts import BOLD, REGULAR, drawable, face
 from reporting.headers import moment
 from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, UNVERIFIED, Report
 from reporting.words import date_words, legible, person_words, short
@@ -165,10 +168,24 @@ def _band(canvas: Canvas) -> None:
 def _watermark(canvas: Canvas) -> None:
     canvas.translate(WIDTH / 2, HEIGHT / 2 - 8 * mm)
     canvas.rotate(52)
-    canvas.setFillColor(HexColor("#B00000"))
-    canvas.setFillAlpha(0.2)
-    canvas.setFont(BOLD, 68)
-    canvas.drawCentredString(0, -24, UNTRAINED)
+    words = _words_across()
+    wide_px, tall_px = words.getSize()
+    long = 265 * mm
+    tall = long * tall_px / wide_px
+    canvas.drawImage(words, -long / 2, -tall / 2, long, tall, mask="auto")
+
+
+@cache
+def _words_across() -> Any:
+    """The words as a picture with see-through ground: as text, single letters of the diagonal
+    would be read between a row's label and its numbers. The band says the same as text."""
+    font = ImageFont.truetype(str(face().bold), 200)
+    left, top_, right, lower = font.getbbox(UNTRAINED)
+    mask = Image.new("L", (round(right - left), round(lower - top_)))
+    ImageDraw.Draw(mask).text((-left, -top_), UNTRAINED, fill=51, font=font)
+    picture = Image.new("RGBA", mask.size, (176, 0, 0, 0))
+    picture.putalpha(mask)
+    return ImageReader(picture)
 
 
 def fitted(text: str, width: float, size: float, font: str = REGULAR) -> str:

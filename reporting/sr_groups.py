@@ -267,6 +267,8 @@ def _number(code: Code, value: float | None, unit: Code, *, missing: Code | None
     )
     if reason is not None:
         item.MeasuredValueSequence = []
+    elif value is not None:  # as printed; the library writes a count as 204.0
+        item.MeasuredValueSequence[0].NumericValue = str(value)
     item.ContentSequence = ContentSequence(
         [
             CodeContentItem(

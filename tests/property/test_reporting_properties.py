@@ -29,7 +29,7 @@ def rows(draw):
         row["malignancy"] = draw(st.sampled_from(("benign", "malignant", "unclassified")))
         if row["malignancy"] == "malignant":
             row["subtype"] = draw(st.sampled_from(SUBTYPES))
-    if kind == WbcClass.RED_BLOOD_CELL or kind == WbcClass.PLATELET:
+    if kind in (WbcClass.RED_BLOOD_CELL, WbcClass.PLATELET):
         row["n"] = draw(st.integers(0, 300))
     return row
 
