@@ -7,6 +7,7 @@ Promises  no PDU body is read before its length is allowed; each PDU and the neg
           time limit in all; every violation ends in an A-ABORT with its reason (PS3.8 9.3.8)
 """
 
+import contextlib
 import logging
 import socket
 import struct
@@ -29,7 +30,8 @@ LOGGER = logging.getLogger(__name__)
 
 _FIXED_LENGTHS = {0x03: 4, 0x05: 4, 0x06: 4, 0x07: 4}  # RJ, RELEASE-RQ, RELEASE-RP, ABORT
 _ASSOCIATE_RQ, _ASSOCIATE_AC, _P_DATA, _ABORT = 0x01, 0x02, 0x04, 0x07
-_NEGOTIATING = ("Sta2", "Sta5")
+_AWAITING_REQUEST = ("Sta1", "Sta2")  # Sta1: the connection is there, its event not yet processed
+_AWAITING_ANSWER = "Sta5"
 _CLOSING = "Sta13"
 
 
@@ -125,6 +127,14 @@ class GuardedSocket(AssociationSocket):
         except OSError:
             self.event_queue.put("Evt17")
 
+    def _shutdown_socket(self) -> None:
+        """Closes also where the shutdown fails, as it does after the peer's reset; the base class
+        then leaves the file descriptor open."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
     def _open(self) -> socket.socket:
         if self.socket is None:
             raise OSError("the connection is closed")
@@ -148,24 +158,26 @@ class GuardedReader(DULServiceProvider):
 
     def violated(self, why: str, reason: AbortReason) -> None:
         """End the association for a violation of the peer's."""
-        if not self.fault:
-            self.fault = why
-        self._abort_reason = reason
-        self.event_queue.put("Evt19")
+        if self._abort_reason is None:
+            self.fault, self._abort_reason = why, reason
+            self.event_queue.put("Evt19")
 
     def _read_pdu_data(self) -> None:
         sock: Any = self.socket
         state = self.state_machine.current_state
         try:
-            if state == _CLOSING:
+            if state == _CLOSING or self._abort_reason is not None:
                 # the association is over, ARTIM bounds how long its peer may go on talking
                 sock.socket.settimeout(1.0)
                 if not sock.socket.recv(65536):
                     self.event_queue.put("Evt17")
                 return
-            negotiating = state in _NEGOTIATING
-            seconds = self._limits.associate_seconds if negotiating else self._limits.pdu_seconds
-            deadline = (self._began if state == "Sta2" else time.monotonic()) + seconds
+            if state in _AWAITING_REQUEST:
+                deadline = self._began + self._limits.associate_seconds
+            elif state == _AWAITING_ANSWER:
+                deadline = time.monotonic() + self._limits.associate_seconds
+            else:
+                deadline = time.monotonic() + self._limits.pdu_seconds
             head = sock.read(6, deadline)
             self.heard = True
             kind, _, length = struct.unpack(">BBI", head)
