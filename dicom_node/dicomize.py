@@ -2,7 +2,7 @@
 
 In      picture files or arrays, and who and what they are of
 Out     files of one study and one series, written to a folder under their instance UIDs
-Refuses NotAnImage, UnreadablePixels
+Refuses NotAnImage
 Source  PS3.3 A.32.2 (VL Microscopic); PS3.5 8.2.1 (a JPEG Baseline file goes in as it is)
 """
 

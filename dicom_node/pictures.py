@@ -2,7 +2,7 @@
 
 In      a file
 Out     a pixel source (see `sources.PixelSource`) of one field
-Refuses NotAnImage, UnreadablePixels
+Refuses NotAnImage
 Decided here: a picture is turned as its EXIF orientation says, as every viewer does; transparency is
 dropped; of several pages the first is read; 16-bit grey is brought to 8 by the smallest of 8, 10, 12,
 14 or 16 bits that holds its brightest pixel; resolution tags are not believed (printers' dots), so the
@@ -37,7 +37,7 @@ _ORIENTATION = 0x0112
 
 
 class NotAnImage(UnreadablePixels):
-    """The file holds no picture of a kind that is read: text, empty, cut off, another format."""
+    """The file holds no picture that is read: text, empty, cut off, too large, another format."""
 
 
 class PictureSource:
@@ -109,7 +109,7 @@ def read_bytes(path: Path) -> bytes:
     """The whole file, within the limit."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise UnreadablePixels("the file is larger than 1 GiB; make a slide of it")
+            raise NotAnImage("the file is larger than 1 GiB; make a slide of it")
         return path.read_bytes()
     except OSError as unreadable:
         raise NotAnImage(f"the file cannot be opened: {unreadable.strerror}") from unreadable
@@ -122,7 +122,7 @@ def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     if not is_picture(data):
         raise NotAnImage("the file is no JPEG, PNG, BMP or TIFF picture and no DICOM object")
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise UnreadablePixels("the picture is cut off before its end")
+        raise NotAnImage("the picture is cut off before its end")
     if _compression(data) in _FLOW_CYTOMETRY_COMPRESSIONS:
         raise NotAnImage(
             "no open reader for .cif and .rif files; export TIFFs from the instrument's program"
@@ -139,12 +139,12 @@ def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
                 warnings.append("turned as its EXIF orientation says")
             upright = ImageOps.exif_transpose(image)
             return _eight_bit(upright), tuple(warnings)
-    except UnreadablePixels:
+    except NotAnImage:
         raise
     except UnidentifiedImageError:
         return _deep_colour_tiff(data), ()
     except BROKEN_PICTURE as broken:
-        raise UnreadablePixels("the picture is broken or cut off") from broken
+        raise NotAnImage("the picture is broken or cut off") from broken
 
 
 def _eight_bit(image: Image.Image) -> Pixels:
@@ -154,27 +154,27 @@ def _eight_bit(image: Image.Image) -> Pixels:
         grey = np.rint(deep * (255 / ((1 << bits) - 1))).astype(np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise UnreadablePixels("pictures of 32 bits per pixel are not read; export 8 or 16 bits")
+        raise NotAnImage("pictures of 32 bits per pixel are not read; export 8 or 16 bits")
     return np.array(image.convert("RGB"), np.uint8)
 
 
 def _deep_colour_tiff(data: bytes) -> Pixels:
     """16-bit colour TIFFs are beyond Pillow; the high bytes are kept."""
     if not data.startswith(_MAGIC[3:]):
-        raise UnreadablePixels("the picture is broken or cut off")
+        raise NotAnImage("the picture is broken or cut off")
     try:
         deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as broken:
-        raise UnreadablePixels("the picture is broken or too large") from broken
+        raise NotAnImage("the picture is broken or too large") from broken
     if deep is None or deep.ndim != 3 or deep.dtype != np.uint16 or deep.shape[2] < 3:
-        raise UnreadablePixels("the TIFF is broken, cut off or of a kind that is not read")
+        raise NotAnImage("the TIFF is broken, cut off or of a kind that is not read")
     _check_size(deep.shape[1], deep.shape[0])
     return np.ascontiguousarray(np.asarray(deep[:, :, 2::-1], np.uint16) >> 8).astype(np.uint8)
 
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_FRAME_PX:
-        raise UnreadablePixels("the picture has more than 80 million pixels")
+        raise NotAnImage("the picture has more than 80 million pixels")
 
 
 def _compression(data: bytes) -> int:

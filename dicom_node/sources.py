@@ -2,8 +2,8 @@
 
 In      a file
 Out     PixelSource: its header, an iterator of fields, crops, an overview
-Refuses NotAnImage (no picture at all), UnreadablePixels (cut off, broken, over a limit),
-        MalformedObject (DICOM that contradicts itself); each message is one line without patient
+Refuses to open: NotAnImage (no picture, cut off, over a limit), MalformedObject (DICOM that
+        contradicts itself); to decode: UnreadablePixels. Each message is one line without patient
         data
 Memory  bounded by the cache of decoded frames, whatever the size of the slide
 """
