@@ -162,7 +162,7 @@ class ImageRun:
             for detection in detections
         ]
         whole = [f for f in found if self._counts_here(f)]
-        return sorted(whole, key=lambda f: (f.box.y0, f.box.x0))
+        return sorted(whole, key=lambda f: (self._in_image(f).y0, self._in_image(f).x0))
 
     def _viable(self, field: Field, scale: Scale, background: Colour) -> bool:
         entry = self._stages.viability

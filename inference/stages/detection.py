@@ -75,7 +75,10 @@ def detected(
         batch = tiles[i : i + TILES_AT_ONCE]
         pixels = np.stack([_tile(scaled, r, c, entry.input_px, background) for r, c in batch])
         answers = finite(network(tensor_of(pixels, entry))[0])  # (n, 4 + 3, A)
-        found += [_of_tile(a, *t, entry) for a, t in zip(answers, batch, strict=True)]
+        found += [
+            _of_tile(a, *t, entry, limits=(width, height))
+            for a, t in zip(answers, batch, strict=True)
+        ]
     merged = _merged(torch.cat(found), iou=entry.iou)
     fx, fy = field.shape[1] / width, field.shape[0] / height
     return tuple(
@@ -108,8 +111,16 @@ def _tile(scaled: Pixels, row: _Span, column: _Span, size: int, background: Colo
     return tile
 
 
-def _of_tile(answer: Tensor, row: _Span, column: _Span, entry: DetectionStage) -> Tensor:
-    """(4 + 3, A) as the network gives it -> (n, 6) of the tile's own cells."""
+def _of_tile(
+    answer: Tensor,
+    row: _Span,
+    column: _Span,
+    entry: DetectionStage,
+    *,
+    limits: tuple[int, int],
+) -> Tensor:
+    """(4 + 3, A) as the network gives it -> (n, 6) of the tile's own cells, clipped to the field
+    of `limits` (width, height), so that overlap is measured on what can be seen of them."""
     x, y, width, height = answer[:4].double()
     p, index = answer[4:].double().max(dim=0)
     x, y = x + column.start, y + row.start
@@ -123,9 +134,9 @@ def _of_tile(answer: Tensor, row: _Span, column: _Span, entry: DetectionStage) -
         & (y >= row.own_from)
         & (y < row.own_to)
     )
-    boxes = torch.stack(
-        [x - width / 2, y - height / 2, x + width / 2, y + height / 2, p, index.double()], dim=1
-    )[keep]
+    x0, x1 = (x - width / 2).clamp(0, limits[0]), (x + width / 2).clamp(0, limits[0])
+    y0, y1 = (y - height / 2).clamp(0, limits[1]), (y + height / 2).clamp(0, limits[1])
+    boxes = torch.stack([x0, y0, x1, y1, p, index.double()], dim=1)[keep]
     best = boxes[:, 4].argsort(descending=True, stable=True)[:MOST_CANDIDATES]
     return _merged(boxes[best], iou=entry.iou)[: entry.max_per_tile]
 
