@@ -35,7 +35,11 @@ def apply_grants(conn: psycopg.Connection) -> None:
         )
     }
     app, auditor = sql.Identifier(APP), sql.Identifier(AUDITOR)
-    statements: list[sql.Composed] = []
+    here = sql.Identifier(conn.info.dbname)
+    statements: list[sql.Composed] = [
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(here, sql.Identifier(role))
+        for role in sorted(existing)
+    ]
     if APP in existing:
         statements += [
             sql.SQL(part).format(app)

@@ -165,7 +165,6 @@ cases = Table(
     ),
     Index(None, "received_at"),
     Index(None, "state", "due_at"),
-    Index(None, "patient_id"),
     schema=CASES,
 )
 

@@ -59,8 +59,6 @@ CREATE TABLE leukonode.cases (
     CONSTRAINT cases_study_uid_key UNIQUE (study_uid)
 );
 
-CREATE INDEX cases_patient_id_idx ON leukonode.cases (patient_id);
-
 CREATE INDEX cases_received_at_idx ON leukonode.cases (received_at);
 
 CREATE INDEX cases_state_due_at_idx ON leukonode.cases (state, due_at);

@@ -1,14 +1,19 @@
 """The audit trail is added to and never changed, and a change made past all guards is found."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from db._url import engine_url
 from db.audit import ChainHead, record_event, verify_chain
 from db.database import Database
 from db.errors import ChainBroken
+from db.migrate import upgrade
 
 CHANGES = (
     "UPDATE audit.events SET actor = 'nobody'",
@@ -104,6 +109,25 @@ def test_the_auditor_reads_the_views_and_nothing_else(
                 conn.execute(refused)
 
 
+def test_the_manuals_way_to_an_auditors_login_works(
+    database_server: Any, database_name: str, database_url: str
+) -> None:
+    with psycopg.connect(database_server.server.admin_url, autocommit=True) as conn:
+        conn.execute(f"REVOKE ALL ON DATABASE {database_name} FROM PUBLIC")
+    upgrade(database_url)
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("CREATE ROLE anna LOGIN PASSWORD 'secret' IN ROLE leukonode_auditor")
+    try:
+        login = engine_url(database_url).set(
+            username="anna", password="secret", drivername="postgresql"
+        )
+        with psycopg.connect(login.render_as_string(hide_password=False)) as conn:
+            assert conn.execute("SELECT count(*) FROM auditor.cases").fetchone() == (0,)
+    finally:
+        with psycopg.connect(database_url, autocommit=True) as conn:
+            conn.execute("DROP ROLE anna")
+
+
 def test_a_forged_row_gets_its_own_number_and_time(database: Database, database_url: str) -> None:
     write(database, 2)
     with psycopg.connect(database_url) as conn:
@@ -189,3 +213,34 @@ def _past_the_guards(url: str, tamper: Callable[[psycopg.Connection], None]) -> 
         tamper(conn)
         conn.execute("ALTER TABLE audit.events ENABLE ALWAYS TRIGGER events_chain")
         conn.execute("ALTER TABLE audit.events ENABLE ALWAYS TRIGGER events_refuse")
+
+
+def test_the_manual_describes_every_view_and_column_and_its_questions_run(
+    database_url: str,
+) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "database.md").read_text(encoding="utf-8")
+    questions = re.findall(r"```sql\n(SELECT.*?)```", manual, re.DOTALL)
+    assert len(questions) >= 6
+    with psycopg.connect(database_url) as conn:
+        for question in questions:
+            conn.execute(question)
+        columns = conn.execute(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = 'auditor'"
+        ).fetchall()
+    assert len(columns) > 60
+    sections = dict(re.findall(r"\n### `auditor\.(\w+)`\n(.*?)(?=\n##)", manual, re.DOTALL))
+    for view, column in columns:
+        assert f"`{column}`" in sections[view], f"{view}.{column}"
+
+
+def test_a_role_without_membership_sees_nothing(admin_database_url: str) -> None:
+    with psycopg.connect(admin_database_url, autocommit=True) as conn:
+        conn.execute("CREATE ROLE stranger NOLOGIN")
+        try:
+            conn.execute("SET ROLE stranger")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute("SELECT * FROM auditor.cases")
+            conn.execute("RESET ROLE")
+        finally:
+            conn.execute("DROP ROLE stranger")
