@@ -166,7 +166,7 @@ def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[In
         read_header(house.store.path(i.store_key), sha256=i.sha256)
         for i in sorted(instances, key=lambda i: i.instance_uid)
     )
-    analysed, _ = choose_levels(headers)
+    analysed, _ = choose_levels(headers, um_per_px=house.bundle_info.um_per_px)
     return analysed or headers
 
 

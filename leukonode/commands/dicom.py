@@ -32,6 +32,7 @@ def dicomize(
     """Make DICOM objects of pictures: one study, one object for each picture."""
     from dicom_node.dicomize import Labels, dicomize_slide
     from dicom_node.dicomize import dicomize as make
+    from dicom_node.errors import DicomNodeError
     from dicom_node.sources import NotAnImage, open_picture
     from domain.image import Box, Pixels
     from leukonode.standalone import files_of
@@ -66,7 +67,7 @@ def dicomize(
                     now=now,
                 )
             ]
-    except NotAnImage as error:
+    except (NotAnImage, DicomNodeError) as error:
         raise CouldNotError(str(error)) from None
     if json:
         print_json([str(p) for p in made])

@@ -134,13 +134,13 @@ def test_every_step_is_in_the_trail_and_the_trail_cannot_be_changed(
     case = service.wait_state(study, CaseState.DELIVERED)
     names = [e.event for e in case.events]
     road = [
-        "instance received",
+        "object received",
         "study complete",
-        "analysis claimed",
+        "analysis started",
         "analysis finished",
-        "report claimed",
+        "report started",
         "report issued",
-        "delivery claimed",
+        "delivery started",
         "delivery succeeded",
     ]
     places = [next((i for i, n in enumerate(names) if n == step), -1) for step in road]
