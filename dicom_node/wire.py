@@ -130,10 +130,11 @@ class GuardedSocket(AssociationSocket):
     def _shutdown_socket(self) -> None:
         """Closes also where the shutdown fails, as it does after the peer's reset; the base class
         then leaves the file descriptor open."""
-        if self.socket is not None:
+        sock = self.socket  # another thread may take it away between two lines
+        if sock is not None:
             with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_RDWR)
-            self.socket.close()
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
 
     def _open(self) -> socket.socket:
         if self.socket is None:
