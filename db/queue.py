@@ -43,9 +43,21 @@ class Step(StrEnum):
 
 def defer(tx: Transaction, step: Step, *, key: str, at: datetime | None = None) -> None:
     """Queue a job in the caller's transaction, not before `at`. A job that already waits for the
-    same step and key is kept, and brought forward when `at` is sooner."""
+    same step and key is kept, and brought forward when `at` is sooner.
+
+    The caller holds the lock of the row that the job is about: a worker that takes the waiting job
+    at this moment then waits for that row, and sees what the caller has committed.
+    """
     lock = f"{step}:{key}"
     while True:
+        waiting = tx.connection.execute(_WAITING, {"lock": lock, "at": at}).first()
+        if waiting is not None and not waiting.too_late:
+            return
+        if waiting is not None:
+            moved = tx.connection.execute(_BRING_FORWARD, {"lock": lock, "at": at})
+            if moved.rowcount == 1:
+                return
+            continue  # a worker has just taken it
         try:
             # a savepoint: the refusal of a second job must not end the caller's transaction
             with tx.connection.begin_nested():
@@ -57,16 +69,20 @@ def defer(tx: Transaction, step: Step, *, key: str, at: datetime | None = None) 
                     connection=tx.driver,
                 ).defer(key=key)
         except AlreadyEnqueued:
-            moved = tx.connection.execute(_BRING_FORWARD, {"lock": lock, "at": at})
-            if moved.rowcount == 0:
-                continue  # a worker has just taken the one that waited
+            continue  # another transaction was quicker
         return
 
 
+_WAITING = text("""
+    SELECT scheduled_at IS NOT NULL
+           AND (CAST(:at AS timestamptz) IS NULL OR scheduled_at > :at) AS too_late
+      FROM queue.procrastinate_jobs
+     WHERE queueing_lock = :lock AND status = 'todo'
+""")
+
 _BRING_FORWARD = text("""
     UPDATE queue.procrastinate_jobs
-       SET scheduled_at = CASE WHEN CAST(:at AS timestamptz) IS NOT NULL
-                             THEN scheduled_at - greatest(scheduled_at - :at, interval '0') END
+       SET scheduled_at = :at
      WHERE queueing_lock = :lock AND status = 'todo'
 """)
 

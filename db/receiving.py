@@ -243,6 +243,10 @@ def complete_case(tx: Transaction, case_id: CaseId, *, by: CompletedBy, now: dat
 
 def _case_of(tx: Transaction, arrival: Arrival, now: datetime) -> RowMapping:
     """The study's case, made if this is its first object; held until the commit."""
+    query = select(cases).where(cases.c.study_uid == arrival.study_uid).with_for_update()
+    known = tx.connection.execute(query).mappings().first()
+    if known is not None:
+        return known
     patient = arrival.patient
     tx.connection.execute(
         postgresql.insert(cases)
@@ -260,9 +264,9 @@ def _case_of(tx: Transaction, arrival: Arrival, now: datetime) -> RowMapping:
             received_at=now,
             changed_at=now,
         )
+        # another object of the study may make it at this moment
         .on_conflict_do_nothing(index_elements=[cases.c.study_uid])
     )
-    query = select(cases).where(cases.c.study_uid == arrival.study_uid).with_for_update()
     return tx.connection.execute(query).mappings().one()
 
 
