@@ -83,9 +83,14 @@ def init_untrained(
         for written in made.iterdir():
             written.chmod(0o644)
         made.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
+        try:
+            made.rename(folder)  # onto nothing or an empty folder
+        except OSError as error:
+            if folder.exists():
+                raise BundleExists(
+                    f"{folder} was made by someone else meanwhile; use that"
+                ) from error
+            raise
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise

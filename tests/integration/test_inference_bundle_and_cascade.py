@@ -42,6 +42,7 @@ OPTIONS = Options(software="test 1")
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("bundles") / "untrained"
+    made.mkdir()  # an empty folder is as good as none
     told = []
     init_untrained(made, progress=lambda *what: told.append(what))
     assert told[0] == ("viability", 0, 6)
