@@ -61,7 +61,6 @@ COMMENT = _dcm("121106", "Comment")
 MEASUREMENT_METHOD = _sct("370129005", "Measurement Method")
 AUTOMATED = _sct("8359006", "Automated")
 ARTIFICIAL_INTELLIGENCE = _dcm("123110", "Artificial Intelligence")
-PROBABILITY = _dcm("122157", "Probability")
 UNCERTAINTY_BELOW = _sct("371885007", "-, range of lower measurement uncertainty")
 UNCERTAINTY_ABOVE = _sct("371886008", "+, range of upper measurement uncertainty")
 MEASUREMENT_FAILURE = _dcm("114006", "Measurement failure")
@@ -79,7 +78,6 @@ NONE_SUCCEEDED = _dcm("111245", "No algorithms succeeded; without findings")
 # image quality
 QUALITY = _dcm("111050", "Quality Assessment")
 UNUSABLE = _dcm("111235", "Unusable - Quality renders image unusable")
-BELOW_STANDARD = _dcm("111236", "Usable - Does not meet the quality control standard")
 MEETS_STANDARD = _dcm("111237", "Usable - Meets the quality control standard")
 
 # purposes of reference
@@ -130,7 +128,6 @@ CELL_COUNT_OF = {
     CellClass.RED_BLOOD_CELL.value: _local("RBCCNT", "Red cells counted"),
     CellClass.PLATELET.value: _local("PLTCNT", "Platelets counted"),
 }
-CELL_COUNTS = tuple(CELL_COUNT_OF.values())
 DETECTED = _local("DETECTEDCNT", "Cells detected")
 NUCLEATED_RED_PER_100 = _loinc("19048-8", "Nucleated erythrocytes/100 leukocytes [Ratio] in Blood")
 PLATELETS_PER_RED_CELL = _local("PLTPERRBC", "Platelets per red cell")

@@ -3,7 +3,6 @@
 from typing import Any
 from xml.sax.saxutils import escape
 
-from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Paragraph, Spacer, Table
@@ -33,7 +32,6 @@ NOTE = ParagraphStyle("note", parent=BODY, fontSize=7.5, leading=9.6, textColor=
 LABEL = ParagraphStyle("label", parent=BODY, fontSize=7, leading=8.6, textColor=GREY)
 SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=10)
 TINY = ParagraphStyle("tiny", parent=BODY, fontSize=6, leading=7.4)
-RIGHT = ParagraphStyle("right", parent=BODY, alignment=TA_RIGHT)
 _HEADING = ParagraphStyle("heading", parent=BODY, fontName=BOLD, fontSize=10.5, leading=13)
 
 
