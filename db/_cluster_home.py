@@ -19,7 +19,15 @@ from pathlib import Path
 
 from db.errors import EmbeddedServerError
 
-__all__ = ["ACCOUNTS", "Account", "ClusterHome", "account_for_server", "bin_dir", "home_of"]
+__all__ = [
+    "ACCOUNTS",
+    "Account",
+    "ClusterHome",
+    "account_for_server",
+    "bin_dir",
+    "home_of",
+    "remove_cluster",
+]
 
 ACCOUNTS = ("leukonode", "postgres", "nobody")  # the first that exists is taken
 SYSTEM_DIR = Path("/var/lib/leukonode")
@@ -98,6 +106,14 @@ def home_of(data_dir: Path, *, remembered: Path | None) -> ClusterHome:
     place.chmod(0o711)  # whatever the umask is
     (place / "data_dir").write_text(f"{data_dir}\n", encoding="utf-8")
     return ClusterHome(cluster=place / "postgres", programs=programs, account=account)
+
+
+def remove_cluster(cluster: Path) -> None:
+    """Delete a cluster, with the folder that `home_of` made for it elsewhere."""
+    if cluster.exists():
+        shutil.rmtree(cluster)
+    if cluster.parent.parent == SYSTEM_DIR:
+        shutil.rmtree(cluster.parent, ignore_errors=True)
 
 
 def _system_dir() -> Path:

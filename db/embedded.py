@@ -30,7 +30,7 @@ from typing import IO
 import psycopg
 from psycopg import sql
 
-from db._cluster_home import ClusterHome, home_of
+from db._cluster_home import ClusterHome, home_of, remove_cluster
 from db.errors import EmbeddedServerError
 
 __all__ = ["EmbeddedServer", "url_of_running"]
@@ -158,6 +158,15 @@ class EmbeddedServer:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def remove(self) -> None:
+        """Stop it and delete the database, wherever it lies: for demonstrations and tests. The rest
+        of `data_dir` stays."""
+        memory = self._memory or _remembered(self._data_dir)
+        self.stop()
+        if memory is not None:
+            remove_cluster(Path(memory.cluster))
+            (self._data_dir / "postgres.json").unlink(missing_ok=True)
 
     def __enter__(self) -> str:
         return self.start()

@@ -56,14 +56,11 @@ def database_server() -> Iterator[DatabaseServer]:
     folder = Path(tempfile.mkdtemp(prefix="leukonode-test-"))
     server = EmbeddedServer(folder)
     url = server.start()
-    cluster = server.cluster
     try:
         yield DatabaseServer(server, url)
     finally:
-        server.stop()
+        server.remove()
         shutil.rmtree(folder)
-        if cluster.exists():
-            shutil.rmtree(cluster.parent)
 
 
 @pytest.fixture

@@ -249,9 +249,11 @@ def test_root_below_a_closed_folder_puts_the_cluster_elsewhere(own_dir: Path) ->
         assert _cluster_home.SYSTEM_DIR in server.cluster.parents
         server.stop()
         assert server.start() == url
+        place = server.cluster.parent
     finally:
-        server.stop()
-        shutil.rmtree(server.cluster.parent)
+        server.remove()
+    assert not place.exists()
+    assert url_of_running(closed / "data") is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another account")
