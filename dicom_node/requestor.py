@@ -174,7 +174,12 @@ def open_link(
     """
     if not is_ae_title(calling_ae):
         raise ValueError(f"AE title {calling_ae!r} is none; use 1 to 16 letters, digits, '_'")
-    association = _requested(_connected(to, timeouts), to, calling_ae, contexts, timeouts)
+    connected = _connected(to, timeouts)
+    try:
+        association = _requested(connected, to, calling_ae, contexts, timeouts)
+    except OSError:
+        connected.close()
+        raise LinkLost(Problem.ABORTED, "the peer closed the connection at once") from None
     try:
         association.request()
         _check_admitted(association, timeouts)

@@ -127,10 +127,17 @@ class GuardedSocket(AssociationSocket):
         except OSError:
             self.event_queue.put("Evt17")
 
+    def close(self) -> None:
+        """May be called from any thread, any number of times."""
+        self._shutdown_socket()
+        if self._is_connected:
+            self._is_connected = False
+            self.event_queue.put("Evt17")
+
     def _shutdown_socket(self) -> None:
         """Closes also where the shutdown fails, as it does after the peer's reset; the base class
         then leaves the file descriptor open."""
-        sock = self.socket  # another thread may take it away between two lines
+        sock, self.socket = self.socket, None
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -252,8 +259,9 @@ class GuardedReader(DULServiceProvider):
                 abort.source, abort.reason_diagnostic = 0x02, int(AbortReason.UNEXPECTED_PDU)
                 self.socket.send(abort.encode())
         finally:
-            if self.socket is not None:
-                self.socket.close()
+            sock = self.socket
+            if sock is not None:
+                sock.close()
             # wake whoever waits for an answer that can no longer come
             self.to_user_queue.put(A_P_ABORT())
             self.assoc.dimse.msg_queue.put((None, None))
