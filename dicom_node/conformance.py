@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dicom_node.peers import Service
+from domain.identities import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 __all__ = [
     "IMAGE_CLASSES",
@@ -26,9 +27,6 @@ __all__ = [
     "input_classes_for",
 ]
 
-# 2.25 and a UUID drawn once; stays for as long as the node speaks as it does now (PS3.7 D.3.3.2)
-IMPLEMENTATION_CLASS_UID = "2.25.167417597454782709583470613457232958379"
-IMPLEMENTATION_VERSION_NAME = "LEUKONODE_01"
 MAX_PDU_BYTES = 131_072
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1"

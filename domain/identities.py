@@ -8,6 +8,8 @@ import uuid
 from typing import NewType
 
 __all__ = [
+    "IMPLEMENTATION_CLASS_UID",
+    "IMPLEMENTATION_VERSION_NAME",
     "AnalysisId",
     "CaseId",
     "InstanceUID",
@@ -28,6 +30,10 @@ CaseId = NewType("CaseId", str)  # UUID text, drawn once when the case's first o
 AnalysisId = NewType("AnalysisId", str)  # UUID text, derived from case and ordinal
 ReportId = NewType("ReportId", str)  # UUID text, derived from analysis and revision
 Sha256 = NewType("Sha256", str)  # 64 lower-case hexadecimal digits
+
+# PS3.7 D.3.3.2: constant for a release line; in every association and every file of ours
+IMPLEMENTATION_CLASS_UID = "2.25.167417597454782709583470613457232958379"
+IMPLEMENTATION_VERSION_NAME = "LEUKONODE_01"
 
 _NAMESPACE = uuid.UUID("6f1d2b0e-6d3c-5e0b-9a39-1c7b5f0a7e11")
 

@@ -25,7 +25,7 @@ from pydicom import dcmread
 
 from db import queries
 from db.database import Database
-from db.embedded import url_of_running
+from db.embedded import EmbeddedServer, url_of_running
 from dicom_node.archive import FolderArchive
 from dicom_node.dicomize import Labels, PictureArray, dicomize
 from dicom_node.errors import DicomNodeError
@@ -100,6 +100,8 @@ def run_demo(
 def _make_room(keep: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
     keep.mkdir(parents=True, exist_ok=True)
+    if (keep / "service").is_dir():
+        EmbeddedServer(keep / "service").remove()
     for name in ("sent", "returned", "service"):
         shutil.rmtree(keep / name, ignore_errors=True)
     for name in ("summary.json", "service.log"):
@@ -257,7 +259,7 @@ def _cases(
     """What became of each smear, with the objects as the PACS received them."""
     objects = [dcmread(p) for p in sorted((returned / "all").glob("*.dcm"))]
     rows = []
-    for smear in smears:
+    for number, smear in enumerate(smears, start=1):
         case = found.get(smear.study_uid)
         row: dict[str, Any] = {"smear": smear.what, "study": smear.study_uid, "state": "lost"}
         if case is not None:
@@ -270,14 +272,13 @@ def _cases(
                 "blasts": case.line.blasts.text if case.line.blasts else None,
                 "counts": dict(analysis.counts) if analysis else {},
             }
-        rows.append(row | _kept(smear, objects, returned))
+        rows.append(row | _kept(smear, objects, returned / f"study-{number}"))
     shutil.rmtree(returned / "all")
     return rows
 
 
-def _kept(smear: _Smear, objects: list[Any], returned: Path) -> dict[str, str]:
+def _kept(smear: _Smear, objects: list[Any], folder: Path) -> dict[str, str]:
     """Lay a study's objects into a folder of its own: pdf, pdf as DICOM, SR."""
-    folder = returned / smear.study_uid
     paths: dict[str, str] = {}
     for dataset in objects:
         if dataset.StudyInstanceUID != smear.study_uid:

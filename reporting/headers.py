@@ -16,13 +16,12 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from domain.identities import derived_uid
+from domain.identities import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from domain.study import Code, EvidenceRef
 from reporting import codes
 from reporting.report import ObjectRef, Report
 
 __all__ = [
-    "IMPLEMENTATION_CLASS_UID",
     "code_item",
     "evidence_sequence",
     "part10",
@@ -30,9 +29,6 @@ __all__ = [
     "reference",
     "result_header",
 ]
-
-# constant for the release line (PS3.7 D.3.3.2)
-IMPLEMENTATION_CLASS_UID = derived_uid("leukonode", "implementation class", "0")
 
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
@@ -76,7 +72,7 @@ def part10(dataset: Dataset, report: Report) -> bytes:
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = f"LEUKONODE_{report.producer.version}"[:16]
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     sink = io.BytesIO()
     file = FileDataset(sink, dataset, file_meta=meta, preamble=bytes(128))
     with config.disable_value_validation():  # values of the source are repeated as they came

@@ -1,6 +1,7 @@
 """`leukonode db` and `leukonode audit`: the case database and its trail."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,25 @@ def check() -> None:
             "run `leukonode db upgrade`"
         )
     say(f"at revision {found.head}, as it should be")
+
+
+@db_app.command()
+def backup(file: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
+    """Write the whole database into one file, while the service runs. The objects in the store are
+    files of their own: copy data_dir/store beside it."""
+    from db.backup import backup as write
+
+    write(database_url(effective_settings().settings), file)
+    say(f"{file}: {file.stat().st_size} bytes")
+
+
+@db_app.command()
+def restore(file: Annotated[Path, typer.Argument(help="File that `db backup` wrote.")]) -> None:
+    """Read a backup into an empty database."""
+    from db.backup import restore as read
+
+    read(database_url(effective_settings().settings), file)
+    say("restored")
 
 
 @db_app.command()

@@ -22,7 +22,7 @@ import pytest
 
 from db import queries
 from db.database import Database
-from db.embedded import url_of_running
+from db.embedded import EmbeddedServer, url_of_running
 from dicom_node.archive import FolderArchive
 from dicom_node.peers import Peer
 from dicom_node.scu import SendOutcome, Timeouts, echo, send
@@ -124,6 +124,7 @@ class Service:
                 self.process.wait(60)
             self.process.kill()
             self.process.wait()
+        EmbeddedServer(self.folder).remove()
 
     @property
     def database(self) -> Database:
