@@ -50,4 +50,4 @@ def encapsulated_pdf(report: Report, pdf: bytes) -> bytes:
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)  # before the pad byte
     dataset.EncapsulatedDocument = pdf + bytes(len(pdf) % 2)
-    return part10(dataset, report)
+    return part10(dataset)

@@ -65,7 +65,7 @@ def result_header(
     return dataset
 
 
-def part10(dataset: Dataset, report: Report) -> bytes:
+def part10(dataset: Dataset) -> bytes:
     """The data set as a file in Explicit VR Little Endian, preamble of zeros (PS3.10 7.1)."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID

@@ -67,7 +67,7 @@ def sr_document(report: Report) -> bytes:
         )
     for element in _tree(report):
         dataset.add(element)
-    return part10(dataset, report)
+    return part10(dataset)
 
 
 def _tree(report: Report) -> ContainerContentItem:
