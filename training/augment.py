@@ -50,7 +50,7 @@ def geometric(
     grid (N, size, size, 2) that does the same to masks."""
     count = len(pictures)
     angle = rng.uniform(0, 2 * np.pi, count) if strength.turn else np.zeros(count)
-    zoom = np.exp(rng.uniform(*np.log(strength.scale), count)) * margin
+    zoom = _between(rng, strength.scale, count) * margin
     flip = np.where(strength.turn & (rng.random(count) < 0.5), -1.0, 1.0)
     shift = rng.uniform(-strength.shift, strength.shift, (count, 2))
     affine = np.empty((count, 2, 3), np.float32)
@@ -125,7 +125,7 @@ def _some_restained(pictures: Tensor, rng: Rng, strength: Strength) -> Tensor:
     chosen = rng.random(count) < strength.restained
     eye = np.eye(3, dtype=np.float32)
     mixing = eye + rng.normal(0, strength.mix, (count, 3, 3)).astype(np.float32)
-    gain = np.exp(rng.uniform(*np.log(strength.gain), count)).astype(np.float32)
+    gain = _between(rng, strength.gain, count).astype(np.float32)
     offset = rng.normal(0, strength.offset, (count, 3)).astype(np.float32)
     mixing[~chosen], gain[~chosen], offset[~chosen] = eye, 1, 0
     return restained(pictures, mixing=mixing, gain=gain, offset=offset)
@@ -164,6 +164,11 @@ def _jittered(pictures: Tensor, rng: Rng, strength: Strength) -> Tensor:
     pictures = (pictures - mean) * _column(contrast).to(device) + mean * _column(bright).to(device)
     grey = pictures.mean(dim=1, keepdim=True)
     return (pictures - grey) * _column(colour).to(device) + grey
+
+
+def _between(rng: Rng, ends: tuple[float, float], count: int) -> npt.NDArray[np.float64]:
+    """Factors, as likely above 1 as below when the ends are each other's inverse."""
+    return np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]), count))
 
 
 def _column(values: npt.NDArray[np.float32]) -> Tensor:

@@ -127,7 +127,8 @@ def _seen(boxes: Boxes, window: tuple[int, int, int, int]) -> Boxes:
     area = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
     left = (clipped[:, 3] - clipped[:, 1]) * (clipped[:, 4] - clipped[:, 2])
     sides = np.minimum(clipped[:, 3] - clipped[:, 1], clipped[:, 4] - clipped[:, 2])
-    return clipped[(left >= LEAST_SEEN * area) & (sides >= 3)]
+    seen: Boxes = clipped[(left >= LEAST_SEEN * area) & (sides >= 3)]
+    return seen
 
 
 def _turned(pixels: Pixels, boxes: Boxes, way: int) -> tuple[Pixels, Boxes]:
@@ -148,4 +149,5 @@ def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if size == (pixels.shape[1], pixels.shape[0]):
         return pixels
     shrinks = size[0] <= pixels.shape[1] and size[1] <= pixels.shape[0]
-    return cv2.resize(pixels, size, interpolation=RESAMPLED[shrinks])
+    resized = cv2.resize(pixels, size, interpolation=RESAMPLED[shrinks])
+    return resized.astype(np.uint8, copy=False)

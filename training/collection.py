@@ -18,7 +18,7 @@ from domain.cells import CellClass, Malignancy, Subtype, WbcClass
 from domain.image import Box
 from inference.scale import RED_CELL_UM, red_cell_scale
 from training.errors import DataError
-from training.pictures import Picture, Split
+from training.pictures import Picture, Shows, Split
 from training.readers import size_of, yolo_field
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "boxed_fields",
     "is_collection",
     "leukaemia_fields",
-    "lymphocyte_cells",
     "not_smears",
     "white_cells",
 ]
@@ -80,6 +79,15 @@ _WHITE_CELLS: Mapping[str, str] = MappingProxyType(
         NOT_IDENTIFIABLE: NOT_IDENTIFIABLE,
     }
 )
+_WHITE_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "BA": WbcClass.BASOPHIL,
+        "BNE": WbcClass.IMMATURE_NEUTROPHIL,
+        "EO": WbcClass.EOSINOPHIL,
+        "LY": WbcClass.LYMPHOCYTES,
+        "MO": WbcClass.MONOCYTES,
+    }
+)
 SUBTYPE_OF_FIELD: Mapping[str, Subtype | None] = MappingProxyType(
     {
         "Benign": None,
@@ -119,6 +127,9 @@ def boxed_fields(root: Path) -> list[Picture]:
                     split=_split(row, folder),
                     group=row.get("slide") or row.get("block") or "",
                     um_per_px=_own_scale(field) or _scale_of(of),
+                    white_class=_WHITE_CODES.get(
+                        row.get("wbc_code") or row.get("white_cell_class") or "", ""
+                    ),
                     complete=of is not BCCD or second.is_file(),
                 )
             )
@@ -141,6 +152,7 @@ def white_cells(root: Path) -> list[Picture]:
                 Picture(
                     path=folder / row["file"],
                     laboratory=of.laboratory,
+                    shows=Shows.CELL,
                     label=_WHITE_CELLS[name],
                     split=_split(row, folder) if "split" in row else _by_source(source),
                     group=row.get("cell") or source,
@@ -148,11 +160,6 @@ def white_cells(root: Path) -> list[Picture]:
                 )
             )
     return cells
-
-
-def lymphocyte_cells(root: Path) -> list[Picture]:
-    """Normal lymphocytes of every laboratory that has some."""
-    return [c for c in white_cells(root) if c.label == WbcClass.LYMPHOCYTES]
 
 
 def leukaemia_fields(root: Path) -> list[Picture]:

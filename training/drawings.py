@@ -26,6 +26,12 @@ def drawn_smears(count: int, *, first_seed: int, um_per_px: float = 0.1) -> Iter
 def _drawn(seed: int, i: int, um_per_px: float) -> Phantom:
     stain = sorted(STAINS)[i // 2 % len(STAINS)]
     made = leukaemic_smear if i % 2 else normal_smear
-    size = {"width_px": round(64 / um_per_px), "height_px": round(48 / um_per_px)}
-    spec = made(seed, um_per_px=um_per_px, stain=stain, white_cells=6, **size)
+    spec = made(
+        seed,
+        width_px=round(64 / um_per_px),
+        height_px=round(48 / um_per_px),
+        um_per_px=um_per_px,
+        stain=stain,
+        white_cells=6,
+    )
     return draw(spec)

@@ -97,7 +97,7 @@ def has_bf16(device: torch.device) -> bool:
     """Whether half precision is faster there: a processor without instructions for it imitates it,
     many times slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     try:
         told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -233,7 +233,8 @@ def _rate(phase: Phase, step: int, steps: int, warm: int) -> float:
 
 def _optimiser(network: nn.Module, recipe: Recipe, phase: Phase) -> torch.optim.Optimizer:
     """AdamW; biases and norms do not decay."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         learns = not phase.trained or name.startswith(phase.trained)
         parameter.requires_grad_(learns)

@@ -104,8 +104,8 @@ def figures_of(truth: Indices, told: Indices, classes: Sequence[str]) -> Figures
     seen = [r for r in rows if r.support]
     values = np.array([[_known(r.precision), _known(r.recall), r.f1] for r in seen]).reshape(-1, 3)
     weights = np.array([r.support for r in seen], dtype=float)
-    macro = values.mean(axis=0) if len(seen) else np.full(3, np.nan)
-    weighted = weights @ values / weights.sum() if len(seen) else np.full(3, np.nan)
+    macro = values.mean(axis=0) if seen else np.full(3, np.nan)
+    weighted = weights @ values / weights.sum() if seen else np.full(3, np.nan)
     return Figures(
         accuracy=share(int(np.trace(confusion)), len(truth)),
         classes=tuple(rows),

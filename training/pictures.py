@@ -21,6 +21,7 @@ from domain.image import Box, Pixels
 __all__ = [
     "LabelledBox",
     "Picture",
+    "Shows",
     "Split",
     "digest_of",
     "pixels_of",
@@ -40,6 +41,13 @@ class Split(StrEnum):
     GAP = "gap"
 
 
+class Shows(StrEnum):
+    """What a picture is of."""
+
+    FIELD = "field"
+    CELL = "cell"  # one, in its middle
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabelledBox:
     """One cell that somebody drew a box round, in pixels of the picture."""
@@ -54,6 +62,7 @@ class Picture:
 
     laboratory  the set it is of; classes are balanced over laboratories
     label       class name in the words of the stage, or of the set where a stage translates; "" none
+    white_class class of the white cell nearest the middle of a field with boxes; "" unknown
     group       pictures of one group stay on one side of a split (slide, stain group, cell); "" alone
     um_per_px   (x, y) of its pixels, by the set's red cells; None where nothing is known
     covered_px  a part of the picture that tells the label and not the cell (a burnt-in scale bar)
@@ -62,8 +71,10 @@ class Picture:
 
     path: Path
     laboratory: str
+    shows: Shows = Shows.FIELD
     label: str = ""
     split: Split = Split.TRAIN
+    white_class: str = ""
     group: str = ""
     um_per_px: tuple[float, float] | None = None
     boxes: tuple[LabelledBox, ...] = ()

@@ -12,14 +12,14 @@ Errors  DataError: unknown class folder, empty class, a label line that is none;
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from PIL import Image
 
 from domain.cells import CellClass
 from domain.image import Box
 from training.errors import DataError
-from training.pictures import LabelledBox, Picture, Split
+from training.pictures import LabelledBox, Picture, Shows, Split
 from training.splits import divided
 
 __all__ = ["PICTURE_ENDINGS", "image_folders", "size_of", "voc_boxes", "yolo_boxes", "yolo_field"]
@@ -42,10 +42,10 @@ def image_folders(
     *,
     classes: Sequence[str],
     um_per_px: tuple[float, float] | None = None,
-    all_classes: bool = True,
+    shows: Shows = Shows.CELL,
 ) -> list[Picture]:
-    """A folder a class, named as the stage names it. Raises DataError for a folder of another name,
-    and, with `all_classes`, for a class without pictures."""
+    """A folder a class, named as the stage names it. Raises DataError for a folder of another
+    name, or without any picture."""
     parted = [side for side in (Split.TRAIN, Split.VAL) if (folder / side).is_dir()]
     roots = [(folder / side, side) for side in parted] or [(folder, Split.TRAIN)]
     found: list[Picture] = []
@@ -60,14 +60,15 @@ def image_folders(
                 Picture(
                     path=path,
                     laboratory=folder.name,
+                    shows=shows,
                     label=sub.name,
                     split=side,
                     um_per_px=um_per_px,
                 )
                 for path in _pictures_in(sub)
             ]
-    if all_classes:
-        _refuse_empty(folder, [p.label for p in found], classes)
+            if not any(p.label == sub.name for p in found):
+                raise DataError(f"the class folder {sub} holds no picture; fill it or remove it")
     return found if parted else divided(found)
 
 
@@ -142,7 +143,7 @@ def _voc_objects(xml: Path) -> tuple[LabelledBox, ...]:
     if len(text) > MOST_XML_BYTES or b"<!ENTITY" in text:
         raise DataError(f"{xml} is no label file of Pascal VOC")
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314  # entities were refused above
+        root = ET.fromstring(text)  # noqa: S314  # entities were refused above
         boxes = []
         for item in root.iter("object"):
             name = (item.findtext("name") or "").strip().lower()
@@ -152,7 +153,7 @@ def _voc_objects(xml: Path) -> tuple[LabelledBox, ...]:
                 float(item.findtext(f"bndbox/{e}") or "") for e in ("xmin", "ymin", "xmax", "ymax")
             ]
             boxes.append(LabelledBox(box=Box(*edges), cell_class=VOC_NAMES[name]))
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError) as error:
         raise DataError(f"{xml} is no label file of Pascal VOC ({error})") from error
     return tuple(boxes)
 
@@ -176,9 +177,3 @@ def size_of(path: Path) -> tuple[int, int] | None:
 
 def _clipped(box: Box, width: int, height: int) -> Box:
     return Box(max(0.0, box.x0), max(0.0, box.y0), min(width, box.x1), min(height, box.y1))
-
-
-def _refuse_empty(folder: Path, labels: Sequence[str], classes: Sequence[str]) -> None:
-    empty = [c for c in classes if c not in labels]
-    if empty:
-        raise DataError(f"{folder} has no picture of {', '.join(empty)}; every class needs some")

@@ -5,15 +5,17 @@ contiguous block of file names becomes `val`, because neighbours in a folder are
 slide. Random splits are not offered: they leak.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeVar
 
 from training.pictures import Picture, Split
 
 __all__ = ["by_block", "by_group", "divided"]
 
 VAL_SHARE = 0.15
+Key = TypeVar("Key", str, tuple[str, str])
 
 
 def divided(pictures: Sequence[Picture]) -> list[Picture]:
@@ -49,5 +51,7 @@ def by_block(pictures: Sequence[Picture]) -> list[Picture]:
     return [replace(p, split=side) for p, side in zip(ordered, sides, strict=True)]
 
 
-def _by(pictures, key):  # type: ignore[no-untyped-def]  # generic over the key
+def _by(
+    pictures: Sequence[Picture], key: Callable[[Picture], Key]
+) -> list[tuple[Key, list[Picture]]]:
     return [(k, list(g)) for k, g in groupby(sorted(pictures, key=key), key=key)]

@@ -8,9 +8,11 @@ Scores on such fields are scores on artificial faults, and every figure says so.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from domain.image import Pixels
 
@@ -30,7 +32,7 @@ def blur_readable(sigma_um: float) -> float:
 def defocused(pixels: Pixels, um_per_px: float, sigma_um: float) -> Pixels:
     """Blurred by a gaussian of `sigma_um`."""
     sigma = sigma_um / um_per_px
-    return pixels if sigma < 0.2 else cv2.GaussianBlur(pixels, (0, 0), sigma)
+    return pixels if sigma < 0.2 else _bytes(cv2.GaussianBlur(pixels, (0, 0), sigma))
 
 
 def spoiled(
@@ -88,10 +90,11 @@ def _moved(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     kernel = np.zeros((length, length), np.float32)
     turn, middle = rng.uniform(0, np.pi), (length - 1) / 2
     step = np.array([np.cos(turn), np.sin(turn)]) * middle
-    a, b = (tuple(int(round(v)) for v in middle + s * step) for s in (-1, 1))
+    a, b = (tuple(round(v) for v in middle + s * step) for s in (-1, 1))
     cv2.line(kernel, a, b, 1.0, 1)
     readable = float(np.clip((5 - length_um) / 2.5, 0, 1))
-    return cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT), readable
+    shaken = cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return _bytes(shaken), readable
 
 
 def _burnt(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
@@ -162,6 +165,30 @@ def _something_else(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels
     return no_smear(rng, size)[: pixels.shape[0], : pixels.shape[1]], 0.0
 
 
+def _shuffled(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Cut into pieces smaller than a cell, which change places."""
+    side = max(2, round(rng.uniform(1.5, 7) / um_per_px))
+    rows, columns = len(pixels) // side, pixels.shape[1] // side
+    if rows * columns < 4:
+        return _noisy(pixels, um_per_px, rng)
+    cut = pixels[: rows * side, : columns * side].reshape(rows, side, columns, side, 3)
+    pieces = cut.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)[
+        rng.permutation(rows * columns)
+    ]
+    whole = pieces.reshape(rows, columns, side, side, 3).transpose(0, 2, 1, 3, 4)
+    done = pixels.copy()
+    done[: rows * side, : columns * side] = whole.reshape(rows * side, columns * side, 3)
+    return done, 0.0
+
+
+def _ghosted(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """The picture and its shifted ghost, nearly as strong."""
+    by = (rng.uniform(1.5, 5, 2) * rng.choice([-1, 1], 2) / um_per_px).round().astype(int)
+    ghost = np.roll(pixels, tuple(by), axis=(0, 1)).astype(np.float32)
+    weight = rng.uniform(0.35, 0.5)
+    return (pixels * (1 - weight) + ghost * weight).astype(np.uint8), 0.0
+
+
 def _taken_twice(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     """Several exposures on each other."""
     layers = [pixels.astype(np.float32)]
@@ -191,7 +218,7 @@ def _blocky(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     small = cv2.resize(
         pixels, (max(2, width // side), max(2, height // side)), interpolation=cv2.INTER_AREA
     )
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), 0.0
+    return _bytes(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST)), 0.0
 
 
 def _shaken(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
@@ -199,6 +226,10 @@ def _shaken(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     for _ in range(2):
         pixels, _ = _moved(pixels, um_per_px / rng.uniform(1.6, 2.4), rng)
     return pixels, 0.0
+
+
+def _bytes(pixels: npt.NDArray[Any]) -> Pixels:
+    return pixels.astype(np.uint8, copy=False)
 
 
 FAULTS: Mapping[str, Fault] = MappingProxyType(
@@ -213,6 +244,8 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "noisy": _noisy,
         "faded": _faded,
         "something else": _something_else,
+        "shuffled": _shuffled,
+        "ghosted": _ghosted,
     }
 )
 HELD_BACK: Mapping[str, Fault] = MappingProxyType(

@@ -28,12 +28,11 @@ from training.collection import (
     boxed_fields,
     is_collection,
     leukaemia_fields,
-    lymphocyte_cells,
     white_cells,
 )
 from training.duplicates import refuse_copies, thumbnail_of
 from training.errors import DataError
-from training.pictures import Picture, Split, digest_of, readable
+from training.pictures import Picture, Shows, Split, digest_of, readable
 from training.readers import image_folders, voc_boxes, yolo_boxes
 
 __all__ = ["SHORT", "StageData", "classes_of", "stage_data"]
@@ -93,17 +92,19 @@ def stage_data(
     *,
     um_per_px: float | None = None,
     leave_out: Collection[str] = (),
-    gate: bool = True,
+    to_train: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> StageData:
-    """Read, decode, hash, and refuse near-copies across the split (unless `gate` is off, which is
-    for judging only). `leave_out` names laboratories whose pictures all go to `val`."""
+    """Read, decode, hash, and refuse near-copies across the split (unless it is only to be judged
+    on, which also goes without some classes). `leave_out` names laboratories whose pictures all go to `val`."""
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name the one that holds the pictures")
     pictures = (
         _of_collection(stage, folder)
         if is_collection(folder)
-        else _of_user(stage, folder, None if um_per_px is None else (um_per_px, um_per_px))
+        else _of_user(
+            stage, folder, None if um_per_px is None else (um_per_px, um_per_px), to_train=to_train
+        )
     )
     unknown = set(leave_out) - {p.laboratory for p in pictures}
     if unknown:
@@ -116,7 +117,7 @@ def stage_data(
         progress("reading", len(pictures), len(pictures))
     if not good:
         raise DataError(f"{folder} holds no picture for this stage that can be read")
-    if gate:
+    if to_train:
         refuse_copies([p for p, _ in good], [thumbnail_of(x) for _, x in good])
     return StageData(
         pictures=tuple(good),
@@ -134,12 +135,25 @@ def _of_collection(stage: Stage, root: Path) -> list[Picture]:
         case Stage.DETECTION:
             pictures = boxed_fields(root)
         case Stage.CELL_CLASS:
-            pictures = boxed_fields(root) + [_as_kind(c) for c in white_cells(root)]
+            pictures = (
+                boxed_fields(root)
+                + [_as_kind(c) for c in white_cells(root)]
+                + [replace(f, label="") for f in leukaemia_fields(root)]
+            )
         case Stage.WBC_CLASS:
             pictures = white_cells(root) + boxed_fields(root) + leukaemia_fields(root)
         case Stage.MALIGNANCY:
-            pictures = leukaemia_fields(root) + [
-                replace(c, label=Malignancy.BENIGN) for c in lymphocyte_cells(root)
+            single = {
+                WbcClass.LYMPHOCYTES: Malignancy.BENIGN,
+                WbcClass.BLAST_CELLS: Malignancy.MALIGNANT,
+            }
+            pictures = [
+                p if p.label == Malignancy.BENIGN else replace(p, label=Malignancy.MALIGNANT)
+                for p in leukaemia_fields(root)
+            ] + [
+                replace(c, label=single[WbcClass(c.label)])
+                for c in white_cells(root)
+                if c.label in single
             ]
         case Stage.SUBTYPE:
             pictures = [p for p in leukaemia_fields(root) if p.label != Malignancy.BENIGN]
@@ -163,7 +177,7 @@ def _as_kind(cell: Picture) -> Picture:
 
 
 def _of_user(
-    stage: Stage, folder: Path, um_per_px: tuple[float, float] | None
+    stage: Stage, folder: Path, um_per_px: tuple[float, float] | None, *, to_train: bool
 ) -> Sequence[Picture]:
     classes = classes_of(stage)
     if stage in (Stage.DETECTION, Stage.CELL_CLASS):
@@ -173,10 +187,13 @@ def _of_user(
         return [replace(p, um_per_px=um_per_px or scale_of_boxes(found)) for p in found]
     needed = [c for c in classes if c not in FURTHER_WBC_CLASSES]
     found = image_folders(
-        folder, classes=(*classes, *_further(stage)), um_per_px=um_per_px, all_classes=False
+        folder,
+        classes=(*classes, *_further(stage)),
+        um_per_px=um_per_px,
+        shows=Shows.FIELD if stage is Stage.VIABILITY else Shows.CELL,
     )
     missing = [c for c in needed if c not in {p.label for p in found}]
-    if missing and stage is not Stage.VIABILITY:
+    if missing and to_train and stage is not Stage.VIABILITY:
         raise DataError(f"{folder} has no picture of {', '.join(missing)}; every class needs some")
     return found
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from domain.cells import Stage
-from training.errors import DataError
 from training.loop import Progress, Task, Trained, run
 from training.recipes import RECIPES, Recipe
 from training.stage_data import StageData, counts_of, stage_data
@@ -57,6 +56,16 @@ def task_for(stage: Stage, read: StageData, *, recipe: Recipe, start: Path | Non
             from training.tasks.detection import DetectionTask
 
             return DetectionTask(read.pictures, recipe=recipe, data_digest=read.digest, start=start)
+        case Stage.CELL_CLASS:
+            from training.tasks.cell_class import CellClassTask
+
+            return CellClassTask(read.pictures, recipe=recipe, data_digest=read.digest)
+        case Stage.WBC_CLASS | Stage.MALIGNANCY | Stage.SUBTYPE:
+            from training.tasks.naming import NamingTask
+
+            return NamingTask(
+                stage, read.pictures, recipe=recipe, data_digest=read.digest, start=start
+            )
 
 
 def _record(read: StageData) -> dict[str, Any]:

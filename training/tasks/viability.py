@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from domain.cells import ViabilityClass
 from domain.image import Pixels
 from inference.crops import background_of, fitted
 from inference.manifest import Interpolation
@@ -28,6 +29,7 @@ __all__ = ["Fitted", "ViabilityTask", "fitted_field"]
 
 KEPT_PX = 288  # a little more than twice the network's input, to zoom and turn in
 DRAWN = 24
+UNKNOWN_UM_PER_PX = (0.1, 0.1)
 Fitted = tuple[Pixels, float]  # (KEPT_PX, KEPT_PX, 3), micrometres per pixel of it
 
 
@@ -54,11 +56,16 @@ class ViabilityTask:
         self._recipe = recipe
         self._train: list[Fitted] = []
         self._val: list[Fitted] = []
+        self._bad: list[Fitted] = []  # somebody's own unreadable fields
         laboratories = []
         for picture, pixels in pictures:
-            if picture.split is Split.GAP or picture.um_per_px is None:
+            if picture.split is Split.GAP:
                 continue
-            one = fitted_field(pixels, picture.um_per_px)
+            one = fitted_field(pixels, picture.um_per_px or UNKNOWN_UM_PER_PX)
+            if picture.label == ViabilityClass.NON_VIABLE:
+                if picture.split is Split.TRAIN:
+                    self._bad.append(one)
+                continue
             if picture.split is Split.TRAIN:
                 self._train.append(one)
                 laboratories.append(picture.laboratory)
@@ -83,7 +90,10 @@ class ViabilityTask:
         squares, readable = [], []
         for n, i in enumerate(self._balanced.draw(rng, size)):
             pixels, um_per_px = _zoomed(*self._train[i], rng)
-            if n % 2:
+            if n % 2 and self._bad and rng.random() < 0.5:
+                pixels, _ = _zoomed(*self._bad[int(rng.integers(len(self._bad)))], rng)
+                share = 0.0
+            elif n % 2:
                 pixels, share = spoiled(pixels, um_per_px, rng, faults=FAULTS)
             else:
                 share = 1.0
