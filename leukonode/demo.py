@@ -33,6 +33,7 @@ from dicom_node.headers import read_header
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, echo, send
 from dicom_node.sources import NotAnImage, open_any
+from domain.counts import Proportion
 from domain.states import CASE_ENDS
 from leukonode.bundles import ensure_bundle
 from leukonode.console import say_error
@@ -269,12 +270,23 @@ def _cases(
                 "state": case.line.state.value,
                 "untrained": case.line.untrained,
                 "leukocytes": case.line.leukocytes,
-                "blasts": case.line.blasts.text if case.line.blasts else None,
+                "blasts": _proportion(case.line.blasts),
                 "counts": dict(analysis.counts) if analysis else {},
             }
         rows.append(row | _kept(smear, objects, returned / f"study-{number}"))
     shutil.rmtree(returned / "all")
     return rows
+
+
+def _proportion(blasts: Proportion | None) -> dict[str, float | None]:
+    if blasts is None:
+        return {"count": None, "percent": None, "low": None, "high": None}
+    return {
+        "count": blasts.count,
+        "percent": blasts.percent,
+        "low": blasts.low,
+        "high": blasts.high,
+    }
 
 
 def _kept(smear: _Smear, objects: list[Any], folder: Path) -> dict[str, str]:
