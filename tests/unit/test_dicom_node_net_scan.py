@@ -274,6 +274,11 @@ DEFECTS: dict[str, tuple[Callable[[], bytes], StoreStatus, int | None]] = {
         StoreStatus.BAD_OFFSETS,
         0x7FE00010,
     ),
+    "offset twice": (
+        compressed(table(0, 0) + FRAMES),
+        StoreStatus.BAD_OFFSETS,
+        0x7FE00010,
+    ),
     "offset into a fragment": (
         compressed(table(0, 10) + FRAMES),
         StoreStatus.BAD_OFFSETS,
