@@ -149,7 +149,7 @@ class Acceptor(GuardedAssociation):
         self._started_dul = True
         self._dul_ready.wait()
         limits = self.limits
-        first = self.dul.receive_pdu(
+        first: object = self.dul.receive_pdu(
             wait=True, timeout=limits.associate_seconds + limits.pdu_seconds
         )
         if not isinstance(first, A_ASSOCIATE):

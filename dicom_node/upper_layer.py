@@ -150,6 +150,7 @@ class GuardedAssociation(Association):
     ) -> None:
         self.limits = limits
         super().__init__(ae, mode)
+        self.name = f"dicom-{self.name}"
         self.own_max_pdu = ae.maximum_pdu_size
         self.reader = GuardedReader(self, limits=limits, max_pdu=self.own_max_pdu)
         self.dul = self.reader

@@ -57,7 +57,8 @@ class ImageRun:
         self._refused = 0
         self._core_area = 0.0
         self._stages = bundle.manifest.stages
-        self._unknown = unknown_scale(bundle.info.um_per_px)
+        self._aspect = header.pixel_aspect or 1.0
+        self._unknown = unknown_scale(bundle.info.um_per_px, pixel_aspect=self._aspect)
         self._warnings: dict[str, None] = {}
 
     def read(self, lot: Sequence[Field]) -> None:
@@ -129,7 +130,9 @@ class ImageRun:
             scale = self._stated(field, field.um_per_px)
         else:
             # read as it is: the frame is all there is to see, and fills the square
-            scale = unknown_scale(self._stages.wbc_class.field_um / max(height, width))
+            scale = unknown_scale(
+                self._stages.wbc_class.field_um / max(height, width), pixel_aspect=self._aspect
+            )
         self._keep_scale(scale)
         return Found(
             field=field,
@@ -213,7 +216,7 @@ class ImageRun:
         inner = Box(BORDER_PX, BORDER_PX, width - BORDER_PX, height - BORDER_PX)
         most: list[Box] = []
         for trial in rule.trial_um_per_px:
-            detections = self._detected(field, (trial, trial), background) or ()
+            detections = self._detected(field, (trial, trial * self._aspect), background) or ()
             red = [
                 d.box
                 for d in detections
@@ -225,7 +228,7 @@ class ImageRun:
                 and d.box.y1 <= inner.y1
             ]
             most = max(most, red, key=len)
-        scale = red_cell_scale(most, at_least=rule.min_cells)
+        scale = red_cell_scale(most, at_least=rule.min_cells, pixel_aspect=self._aspect)
         return None if scale is None or self._too_coarse(field, scale.um_per_px) else scale
 
     def _stated(self, field: Field, um_per_px: tuple[float, float]) -> Scale:

@@ -50,28 +50,33 @@ def spacing_scale(um_per_px: tuple[float, float]) -> Scale:
     return Scale(um_per_px=um_per_px, source=ScaleFrom.SPACING)
 
 
-def unknown_scale(um_per_px: float) -> Scale:
-    """The image is read as it is: its pixels are taken for the bundle's own size."""
+def unknown_scale(um_per_px: float, *, pixel_aspect: float = 1.0) -> Scale:
+    """The image is read as it is: its pixels are taken for the bundle's own size, and for the shape
+    that the image states (height over width)."""
     return Scale(
-        um_per_px=(um_per_px, um_per_px),
+        um_per_px=(um_per_px, um_per_px * pixel_aspect),
         source=ScaleFrom.UNKNOWN,
         warnings=("scale unknown: no pixel spacing, and too few red cells to measure",),
     )
 
 
-def red_cell_scale(red_cells: Sequence[Box], *, at_least: int) -> Scale | None:
+def red_cell_scale(
+    red_cells: Sequence[Box], *, at_least: int, pixel_aspect: float = 1.0
+) -> Scale | None:
     """From boxes of whole red cells (none cut by a border); None when there are too few.
 
-    Where their median width over height is not about 1 the image was pressed, and x and y get
-    scales of their own.
+    Where their median width over height is not about 1, the pixels' stated shape (height over
+    width) taken into account, the image was pressed, and x and y get scales of their own.
     """
     if len(red_cells) < at_least:
         return None
-    ratio = median(b.width / b.height for b in red_cells)
+    ratio = median(b.width / (b.height * pixel_aspect) for b in red_cells)
     if ROUND[0] <= ratio <= ROUND[1]:
-        side = median((b.width + b.height) / 2 for b in red_cells)
-        both = round(RED_CELL_UM / side, 5)
-        return Scale(um_per_px=(both, both), source=ScaleFrom.RED_CELLS)
+        side = median((b.width + b.height * pixel_aspect) / 2 for b in red_cells)
+        x = RED_CELL_UM / side
+        return Scale(
+            um_per_px=(round(x, 5), round(x * pixel_aspect, 5)), source=ScaleFrom.RED_CELLS
+        )
     x = RED_CELL_UM / median(b.width for b in red_cells)
     y = RED_CELL_UM / median(b.height for b in red_cells)
     return Scale(

@@ -33,6 +33,7 @@ from dicom_node.headers import read_header
 from dicom_node.peers import Peer
 from dicom_node.scu import Timeouts, echo, send
 from dicom_node.sources import NotAnImage, open_any
+from domain.counts import Proportion
 from domain.states import CASE_ENDS
 from leukonode.bundles import ensure_bundle
 from leukonode.console import say_error
@@ -82,9 +83,9 @@ def run_demo(
         say("2  starting LeukoNode: PostgreSQL, node, worker")
         with _service(keep, bundle, pacs.port) as node:
             say(f"3  sending {sum(len(s.objects) for s in smears)} objects to {node.ae_title}")
-            _send(smears, node)
+            taken = _send(smears, node)
             say("4  waiting for PDF and SR to come back to the PACS")
-            cases = _waited_for(keep / "service", smears, progress)
+            cases = _waited_for(keep / "service", taken, progress)
     rows = _cases(cases, smears, keep / "returned")
     summary = {"bundle": str(bundle), "cases": rows}
     (keep / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -224,14 +225,18 @@ def _wait_until_up(node: Peer, process: subprocess.Popen[bytes], log: Path) -> N
         time.sleep(0.2)
 
 
-def _send(smears: list[_Smear], node: Peer) -> None:
+def _send(smears: list[_Smear], node: Peer) -> list[_Smear]:
+    """Send every object; the smears of which the node took at least one."""
+    taken = []
     for smear in smears:
         outcome = send(smear.objects, to=node, calling_ae=_MODALITY_AE, timeouts=Timeouts())
         for instance in outcome.instances:
-            if instance.status:
-                say_error(
-                    f"{smear.what}: the node answered {instance.status:04X}, {instance.comment}"
-                )
+            if instance.status != 0:
+                status = "" if instance.status is None else f"{instance.status:04X}, "
+                say_error(f"{smear.what}: not taken by the node: {status}{instance.comment}")
+        if any(instance.status == 0 for instance in outcome.instances):
+            taken.append(smear)
+    return taken
 
 
 def _waited_for(
@@ -261,7 +266,7 @@ def _cases(
     rows = []
     for number, smear in enumerate(smears, start=1):
         case = found.get(smear.study_uid)
-        row: dict[str, Any] = {"smear": smear.what, "study": smear.study_uid, "state": "lost"}
+        row: dict[str, Any] = {"smear": smear.what, "study": smear.study_uid, "state": "not taken"}
         if case is not None:
             analysis = case.analyses[-1] if case.analyses else None
             row |= {
@@ -269,12 +274,23 @@ def _cases(
                 "state": case.line.state.value,
                 "untrained": case.line.untrained,
                 "leukocytes": case.line.leukocytes,
-                "blasts": case.line.blasts.text if case.line.blasts else None,
+                "blasts": _proportion(case.line.blasts),
                 "counts": dict(analysis.counts) if analysis else {},
             }
         rows.append(row | _kept(smear, objects, returned / f"study-{number}"))
     shutil.rmtree(returned / "all")
     return rows
+
+
+def _proportion(blasts: Proportion | None) -> dict[str, float | None]:
+    if blasts is None:
+        return {"count": None, "percent": None, "low": None, "high": None}
+    return {
+        "count": blasts.count,
+        "percent": blasts.percent,
+        "low": blasts.low,
+        "high": blasts.high,
+    }
 
 
 def _kept(smear: _Smear, objects: list[Any], folder: Path) -> dict[str, str]:

@@ -17,6 +17,8 @@ def name_of(error: typer.BadParameter) -> str:
 
 def one_line(error: Exception) -> str:
     """What to tell a person of an error: its own words when a room of ours wrote them."""
+    from sqlalchemy.exc import OperationalError
+
     from db.errors import DatabaseError
     from dicom_node.errors import DicomNodeError
     from inference.errors import InferenceError
@@ -24,6 +26,8 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, (DicomNodeError, InferenceError, DatabaseError)) and text:
         return text
+    if isinstance(error, OperationalError):
+        return "the database cannot be reached, or has gone; `leukonode doctor` looks at it"
     if isinstance(error, OSError) and error.strerror:
         name = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{name}"

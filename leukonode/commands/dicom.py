@@ -41,8 +41,12 @@ def dicomize(
     if not files:
         raise UsageError("no file there to convert")
     for file in files:
-        if not file.is_file():
-            raise CouldNotError(f"{file}: no such file")
+        try:
+            open_picture(file, image=0)
+        except NotAnImage as error:
+            raise CouldNotError(f"{file.name}: {error}") from None
+        except OSError as error:
+            raise CouldNotError(f"{file.name}: {error.strerror}") from None
     labels = Labels(patient_id=patient_id, patient_name=patient_name, accession=accession)
     now = datetime.now().astimezone()
     try:

@@ -107,13 +107,26 @@ def demo(
     if json:
         print_json(summary)
         return
-    columns = ("smear", "state", "leukocytes", "blasts")
-    print_table(columns, [[c.get(name) for name in columns] for c in summary["cases"]])
+    print_table(
+        ("smear", "state", "leukocytes", "blasts", "percent"),
+        [
+            [c["smear"], c["state"], c.get("leukocytes"), b.get("count"), _one_decimal(b)]
+            for c in summary["cases"]
+            for b in [c.get("blasts", {})]
+        ],
+    )
     for case in summary["cases"]:
-        say(f"{case['smear']}: {case.get('pdf', 'no PDF')}  {case.get('sr', 'no SR')}")
+        say(f"{case['smear']}")
+        say(f"  PDF {case.get('pdf', 'did not come back')}")
+        say(f"  SR  {case.get('sr', 'did not come back')}")
     if any(c.get("untrained") for c in summary["cases"]):
         say("UNTRAINED MODELS: the numbers are meaningless, the loop is real")
     say(f"summary: {keep / 'summary.json'}")
+
+
+def _one_decimal(blasts: dict[str, float | None]) -> str:
+    percent = blasts.get("percent")
+    return "" if percent is None else f"{percent:.1f}"
 
 
 def _silent(_line: str) -> None:
@@ -124,9 +137,16 @@ def show_settings(
     *, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False
 ) -> None:
     """The settings in effect and where each comes from; secrets are hidden."""
+    from leukonode.bundles import bundle_folder
+
     effective = effective_settings()
-    values = effective.settings.model_dump(mode="json")
+    settings = effective.settings
+    values = settings.model_dump(mode="json")
     values["database_url"] = _without_secret(values["database_url"])
+    values["store_url"] = f"file:{settings.store_dir}"
+    values["bundle"] = str(bundle_folder(settings))
+    if settings.peers is None:
+        values["peers"] = "any on this machine"
     rows = [
         {"setting": name, "value": value, "from": effective.origins[name]}
         for name, value in values.items()

@@ -29,6 +29,7 @@ from dicom_node.scu import SendOutcome, Timeouts, echo, send
 from domain.states import CaseState
 
 CLONE_NEWNET = 0x40000000
+SLOW_ANSWER_SECONDS = 0.7
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -198,8 +199,13 @@ def service_class() -> type[Service]:
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FolderArchive]:
-    """A small PACS of ours for the tests that need to see every attempt."""
-    with FolderArchive(tmp_path_factory.mktemp("archive"), ae_title="ARCHIVE") as pacs:
+    """A small PACS of ours for the tests that need to see every attempt. It takes its time with
+    each answer, so that a delivery can be met half done."""
+    with FolderArchive(
+        tmp_path_factory.mktemp("archive"),
+        ae_title="ARCHIVE",
+        on_stored=lambda _path: time.sleep(SLOW_ANSWER_SECONDS),
+    ) as pacs:
         yield pacs
 
 

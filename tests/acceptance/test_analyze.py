@@ -155,7 +155,7 @@ def test_monochrome_picture_is_not_evaluable(quick_bundle, tmp_path):
     [
         (("stages", "malignancy", "classes", ["malignant", "benign"]), "classes"),
         (("stages", "subtype", "sha256", "0" * 64), "sha256"),
-        (("stages", "cell_class", "file", "4-wbc-class.safetensors"), "stage 3"),
+        (("stages", "detection", "architecture", "yolov5s"), "stage 2"),
         (("format", "2.0"), "2.0"),
     ],
     ids=["class-order", "hash", "shape", "format"],

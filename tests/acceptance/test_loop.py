@@ -209,7 +209,7 @@ def _storescu(program, serving, *paths: Path) -> None:
     subprocess.run(
         [
             program("storescu"),
-            *("-aet", "SCOPE", "-aec", serving.node.ae_title, "-xy"),
+            *("-aet", "SCOPE", "-aec", serving.node.ae_title, "-R", "-xy"),
             *(serving.node.host, str(serving.node.port)),
             *map(str, paths),
         ],

@@ -71,8 +71,9 @@ def test_kill_at_each_door(door, victim, service, archive, smear, tmp_path):
         assert service.send(*warming).delivered
         service.wait_state(warm, CaseState.DELIVERED)
     assert service.send(*paths).delivered
-    service.wait_state(study, *DOORS[door], CaseState.DELIVERED)
+    met = service.wait_state(study, *DOORS[door], CaseState.DELIVERED)
     service.kill(victim)
+    assert met.line.state in DOORS[door], "the case had gone through the door already"
 
     service.wait_state(study, CaseState.DELIVERED)
 

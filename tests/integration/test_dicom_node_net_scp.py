@@ -189,7 +189,7 @@ def test_stop_lets_a_running_answer_be_given(tmp_path: Path) -> None:
         entered.wait(10)
         stopping = threading.Thread(target=node.scp.stop)
         stopping.start()
-        time.sleep(0.1)
+        time.sleep(0.8)  # past the listener's poll, so that stop is waiting for the answer
         leave.set()
         assert peer.hear_answer()[0] == 0x0000
         assert peer.hear()[0] == 0x07

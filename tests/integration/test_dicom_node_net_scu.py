@@ -79,7 +79,7 @@ def take_object(peer: net.Raw) -> bytes:
 
 def test_objects_arrive_bit_for_bit_with_each_status(files: list[Path]) -> None:
     received: dict[str, bytes] = {}
-    answers = {"2.25.1": 0x0000, "2.25.2": 0xB000, "2.25.3": 0xA700}
+    answers = {"2.25.1": 0x0000, "2.25.2": 0xB000, "2.25.3": 0xA700, "2.25.4": 0xC000}
     heard: list[InstanceStatus] = []
 
     def take(event: evt.Event) -> int:
@@ -93,14 +93,17 @@ def test_objects_arrive_bit_for_bit_with_each_status(files: list[Path]) -> None:
     assert server is not None
     try:
         peer = Peer(ae_title="PACS", host="127.0.0.1", port=server.server_address[1])
-        outcome = sent_to(peer, files, on_status=heard.append)
+        fourth = files[0].with_name("4.dcm")
+        fourth.write_bytes(net.part10(net.image("2.25.4")))
+        outcome = sent_to(peer, [*files, fourth], on_status=heard.append)
     finally:
         server.shutdown()
-    assert received == {f"2.25.{n}": net.dataset_bytes(net.image(f"2.25.{n}")) for n in range(1, 4)}
+    assert received == {f"2.25.{n}": net.dataset_bytes(net.image(f"2.25.{n}")) for n in range(1, 5)}
     assert [(i.status, i.category, i.retryable) for i in outcome.instances] == [
         (0x0000, Category.SUCCESS, False),
         (0xB000, Category.WARNING, False),
         (0xA700, Category.FAILURE, True),
+        (0xC000, Category.FAILURE, False),
     ]
     assert heard == list(outcome.instances)
     assert (outcome.problem, outcome.delivered, outcome.retryable) == (None, False, True)

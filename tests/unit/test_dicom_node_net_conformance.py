@@ -25,11 +25,11 @@ STATEMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, without its two head lines."""
+    """The cells of the first table under a heading, without its two head lines."""
     text = STATEMENT.read_text(encoding="utf-8")
     section = re.split(rf"^#+ .*{re.escape(heading)}$", text, flags=re.MULTILINE)[1]
     section = re.split(r"^#+ ", section, flags=re.MULTILINE)[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
+    lines = section[section.index("\n|") + 1 :].split("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 

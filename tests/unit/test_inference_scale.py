@@ -66,3 +66,13 @@ def test_inference_scale_unknown_reads_as_it_is_and_says_so():
     assert not scale.known
     assert scale.um_per_px == (0.1, 0.1)
     assert "scale unknown" in scale.warnings[0]
+
+
+def test_inference_scale_stated_shape_of_pixels_is_honoured_without_a_spacing():
+    """Pixels that are stated to be 4/3 as high as wide show round cells pressed to that."""
+    scale = red_cell_scale(red_cells(80, 60), at_least=20, pixel_aspect=4 / 3)
+    assert scale.um_per_px == (0.09375, 0.125)
+    assert not scale.warnings
+    assert unknown_scale(0.1, pixel_aspect=2.0).um_per_px == (0.1, 0.2)
+    pressed = red_cell_scale(red_cells(60, 60), at_least=20, pixel_aspect=4 / 3)
+    assert pressed.warnings
