@@ -176,7 +176,9 @@ def _threshold(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]
     if not len(confidence):
         return 0.0
     order = np.argsort(-confidence, kind="stable")
+    sorted_p = confidence[order]
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(shares >= RIGHT)
+    last_of_equals = np.append(sorted_p[1:] != sorted_p[:-1], True)
+    enough = np.flatnonzero((shares >= RIGHT) & last_of_equals)
     kept = max(int(enough[-1]) + 1 if len(enough) else 0, int(np.ceil(LEAST_KEPT * len(order))))
-    return float(confidence[order[kept - 1]])
+    return float(sorted_p[kept - 1])

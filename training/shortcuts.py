@@ -32,8 +32,8 @@ BINS = 16
 def colour_histogram(pixels: Pixels) -> Features:
     """(48,) shares of each channel's levels: no shape at all."""
     parts = [np.histogram(pixels[:, :, c], bins=BINS, range=(0, 256))[0] for c in range(3)]
-    counts: Features = np.concatenate(parts).astype(np.float64)
-    return counts / (pixels.shape[0] * pixels.shape[1])
+    shares: Features = np.concatenate(parts) / float(pixels.shape[0] * pixels.shape[1])
+    return shares
 
 
 def corner(pixels: Pixels) -> Features:
@@ -126,7 +126,9 @@ def tiles_shuffled(pixels: Pixels) -> Pixels:
     pieces = cut.transpose(0, 2, 1, 3, 4).reshape(64, height // 8, width // 8, 3)
     pieces = pieces[np.random.default_rng(64).permutation(64)]
     whole = pieces.reshape(8, 8, height // 8, width // 8, 3).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(whole.reshape(height, width, 3))
+    done = pixels.copy()
+    done[:height, :width] = whole.reshape(height, width, 3)
+    return done
 
 
 TESTS: Mapping[str, Change] = MappingProxyType(

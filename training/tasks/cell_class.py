@@ -127,10 +127,9 @@ class CellClassTask:
 
 
 def guessed_mask(pixels: Pixels, box: Box, ground: Colour) -> Mask:
-    """(S, S) 255 on the cell: what differs from the ground, inside the ellipse of the box."""
-    size = pixels.shape[0]
+    """(H, W) 255 on the cell: what differs from the ground, inside the ellipse of the box."""
     distance = np.abs(pixels.astype(np.float32) - ground).sum(axis=2)
-    ellipse = np.zeros((size, size), np.uint8)
+    ellipse = np.zeros(pixels.shape[:2], np.uint8)
     middle = box.centre
     axes = max(1, round(box.width * 0.54)), max(1, round(box.height * 0.54))
     cv2.ellipse(ellipse, (round(middle[0]), round(middle[1])), axes, 0, 0, 360, 255, -1)
