@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Of a stage that names cells."""
+    """What is fitted on `val` after training: of stage 1 the threshold, of stage 3 the temperature,
+    of the stages that name cells both temperature and reject thresholds."""
 
-    temperature: float
-    reject_below: Mapping[str, float]
+    temperature: float = 1.0
+    reject_below: Mapping[str, float] = field(default_factory=dict)
+    threshold: float | None = None
 
 
 def calibrated(
@@ -158,8 +160,10 @@ def _entry(stage: Stage, run: Path, calibration: Calibration | None) -> dict[str
 
         entry["classes"] = [str(c) for c in NAMES[stage]]
         entry["reject_below"] = {str(c): 0.0 for c in NAMES[stage]}
-    if calibration is not None:
+    if calibration is not None and stage is not Stage.DETECTION:
         entry["temperature"] = calibration.temperature
+        if calibration.threshold is not None:
+            entry["threshold"] = calibration.threshold
         if stage in (Stage.WBC_CLASS, Stage.MALIGNANCY, Stage.SUBTYPE):
             entry["reject_below"] = dict(calibration.reject_below)
     return entry

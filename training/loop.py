@@ -12,6 +12,7 @@ same bits as one that was not. The checkpoint is written beside and renamed.
 
 import csv
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ CURVES = "curves.csv"
 RUN = "run.json"
 FORMAT = 1
 SEED_LIMIT = 2**63
+
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 
@@ -218,6 +221,7 @@ def _end_of_epoch(
             _save_weights(network, folder / BEST)
         _save_weights(network, folder / LAST)
     number = len(state.rows) + 1
+    _log.info("epoch %d: loss %.4f, score %.4f", number, state.loss / steps, measured["score"])
     state.rows.append({"epoch": number, "loss": state.loss / steps, **measured})
     state.epoch, state.step, state.loss = state.epoch + 1, 0, 0.0
     _write_curves(folder / CURVES, state.rows)

@@ -93,8 +93,8 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
             stage=Stage.DETECTION,
             architecture="yolov5n",
             phases=(
-                Phase(epochs=60, input_px=320, batch=16, items=800, rate=2e-3),
-                Phase(epochs=10, input_px=640, batch=4, items=320, rate=2e-4),
+                Phase(epochs=36, input_px=320, batch=16, items=800, rate=2e-3),
+                Phase(epochs=6, input_px=640, batch=4, items=320, rate=2e-4),
             ),
             mean=PLAIN[0],
             deviation=PLAIN[1],

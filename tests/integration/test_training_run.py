@@ -19,11 +19,13 @@ from inference.bundle import load_bundle
 from inference.errors import BundleExists
 from phantom.single import draw_cell
 from training.assemble import Calibration, assemble_bundle
+from training.calibrate import calibration_of
 from training.errors import CheckpointError, OverlapError
 from training.evaluate import evaluate
 from training.loop import BEST, CHECKPOINT, CURVES, run
 from training.pages import as_json, as_text, write_pages
 from training.recipes import RECIPES, Phase, Recipe, shortened
+from training.stage_data import stage_data
 from training.train import train
 
 pytestmark = pytest.mark.slow
@@ -193,6 +195,14 @@ def test_training_bundle_of_a_run_loads_strictly(bundle, trained):
     assert {one["stage"] for one in loaded.manifest.training_data} == {"subtype"}
     with pytest.raises(BundleExists):
         assemble_bundle({}, bundle, name="x", version="1", licence="x", card="x")
+
+
+def test_training_calibration_is_fitted_on_val(trained, cells):
+    read = stage_data(Stage.SUBTYPE, cells, um_per_px=0.2)
+    found = calibration_of(Stage.SUBTYPE, trained, read)
+    assert 0.05 <= found.temperature <= 20
+    assert set(found.reject_below) == {s.value for s in Subtype}
+    assert all(1 / 3 <= v <= 1 for v in found.reject_below.values())
 
 
 def test_training_bundle_wants_weights(tmp_path):

@@ -25,7 +25,7 @@ from training.sampling import Balanced
 from training.spoil import FAULTS, HELD_BACK, READABLE_UM, defocused, spoiled
 from training.tensors import inputs_of, pictures_of
 
-__all__ = ["Fitted", "ViabilityTask", "fitted_field"]
+__all__ = ["UNKNOWN_UM_PER_PX", "Fitted", "ViabilityTask", "fitted_field"]
 
 KEPT_PX = 288  # a little more than twice the network's input, to zoom and turn in
 DRAWN = 24
