@@ -8,7 +8,7 @@ Errors  BundleError for a bundle that does not fit; OverlapError where pictures 
 The pictures of the side `val` are judged, through the same functions as in the service.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,17 @@ def evaluate(
     data: Path,
     bundle: Path,
     um_per_px: float | None = None,
+    leave_out: Collection[str] = (),
     allow_overlap: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Judged:
-    """See above. `um_per_px` is of pictures whose scale nothing tells."""
+    """See above. `um_per_px` is of pictures whose scale nothing tells; of a laboratory in
+    `leave_out` all pictures are judged."""
     loaded = load_bundle(bundle, threads=threads)
-    read = stage_data(stage, data, um_per_px=um_per_px, to_train=False, progress=progress)
+    read = stage_data(
+        stage, data, um_per_px=um_per_px, leave_out=leave_out, to_train=False, progress=progress
+    )
     val = read.side(Split.VAL)
     if not val:
         raise DataError(

@@ -89,6 +89,9 @@ def evaluate(
     um_per_px: Annotated[
         float | None, typer.Option(min=0.01, max=50, help="Of pictures that do not tell.")
     ] = None,
+    leave_out: Annotated[
+        list[str] | None, typer.Option(help="A laboratory to judge on whole; may be repeated.")
+    ] = None,
     allow_overlap: Annotated[
         bool, typer.Option(help="Judge also pictures that were trained on.")
     ] = False,
@@ -109,6 +112,7 @@ def evaluate(
                     data=data,
                     bundle=bundle,
                     um_per_px=um_per_px,
+                    leave_out=leave_out or (),
                     allow_overlap=allow_overlap,
                     threads=threads,
                     progress=progress,

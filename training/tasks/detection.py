@@ -99,7 +99,10 @@ class DetectionTask:
             laboratories.append("drawn")
         val = [(p, x) for p, x in pictures if p.split is Split.VAL and p.boxes]
         self._val = val[:: max(1, len(val) // SCORED)]
-        self._balanced = Balanced(laboratories, [""] * len(laboratories))
+        # fields with platelets as often as those without: there are few, and they are small
+        platelet = DETECTION_CLASSES.index(CellClass.PLATELET)
+        labels = ["platelets" if (f.boxes[:, 0] == platelet).any() else "" for f in self._fields]
+        self._balanced = Balanced(laboratories, labels)
 
     def network(self) -> nn.Module:
         torch.manual_seed(self._recipe.seed)
