@@ -35,6 +35,9 @@ SLOW_ANSWER_SECONDS = 0.7
 @pytest.fixture(scope="module", autouse=True)
 def loopback_only() -> Iterator[None]:
     """A network namespace for this thread and the processes it starts, if that is allowed."""
+    if shutil.which("ip") is None:
+        yield
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
