@@ -66,6 +66,7 @@ def _flags(
 ) -> tuple[Flag, ...]:
     images = analysis.images
     low, high = numbers.blasts.low, numbers.blasts.high
+    asked = analysis.measured(Stage.MALIGNANCY)
     morphological = numbers.morphological_blasts.percent
     limit = analysis.bundle.reject_rate
     rate = numbers.reject_rate
@@ -73,10 +74,11 @@ def _flags(
         Flag.UNTRAINED_MODELS: analysis.bundle.untrained,
         Flag.NOT_EVALUABLE: not analysis.evaluable,
         Flag.STAGE_FAILED: bool(analysis.failures),
-        Flag.ANY_BLAST: numbers.blasts.count > 0,
-        Flag.BLASTS_AT_THRESHOLD: (numbers.blasts.percent or 0) >= threshold
+        Flag.ANY_BLAST: asked and numbers.blasts.count > 0,
+        Flag.BLASTS_AT_THRESHOLD: asked
+        and (numbers.blasts.percent or 0) >= threshold
         and numbers.blasts.count > 0,
-        Flag.MORPHOLOGY_DISAGREES: analysis.measured(Stage.MALIGNANCY)
+        Flag.MORPHOLOGY_DISAGREES: asked
         and low is not None
         and high is not None
         and morphological is not None

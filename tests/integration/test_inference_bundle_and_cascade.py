@@ -622,7 +622,7 @@ def test_inference_cascade_a_stage_that_fails_leaves_what_was_before_it(stage, w
     assert analysis.cells
     seen = {
         Stage.WBC_CLASS: (None, None, None, UNCLASSIFIED),
-        Stage.MALIGNANCY: ("lymphocytes", None, None, UNCLASSIFIED),
+        Stage.MALIGNANCY: ("lymphocytes", None, None, "lymphocytes"),
         Stage.SUBTYPE: ("lymphocytes", "malignant", None, "lymphocytes"),
     }[stage]
     for cell in analysis.cells:

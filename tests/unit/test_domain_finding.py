@@ -126,6 +126,16 @@ def test_failed_stage_is_named():
     assert Flag.STAGE_FAILED in found.flags
 
 
+def test_a_failed_stage_5_raises_no_flag_that_rests_on_it_and_leaves_the_differential_whole():
+    """Some cells were read before it failed, the others were not asked about."""
+    cells = [*leukaemic(), *[white(WbcClass.LYMPHOCYTES)] * 40]
+    failure = StageFailure(stage=Stage.MALIGNANCY, reason="nan")
+    found = finding(cells, failures=(failure,))
+    assert set(found.flags) == {Flag.STAGE_FAILED}
+    assert "244 leukocytes were counted; the blast fraction could not be measured." in found.text
+    assert "%" not in found.text
+
+
 @pytest.mark.parametrize("word", ["diagnos", "confirmed", "excluded", "leukaemia"])
 def test_no_sentence_says_a_diagnosis(word):
     for found in (finding(leukaemic()), finding(), finding([white(WbcClass.NEUTROPHIL)])):
