@@ -3,7 +3,8 @@
 In      a path
 Out     DicomFile: elements before the pixels, transfer syntax, the offset of Pixel Data; FramePlaces
 Refuses MalformedObject
-Memory  the header, and 16 bytes for each fragment; never the pixels
+Memory  the header, and 17 bytes for each fragment; never the pixels. How large a header may be is
+        the structural scan's to say (`scan`), which every file passes before it is opened here
 Offset tables are hostile input: fragments are found by walking the items, a table only says which
 of them begin a frame, where that is not plain already (PS3.5 A.4).
 """
@@ -183,7 +184,7 @@ def find_frames(opened: DicomFile, layout: FrameLayout, frames: int, limits: Lim
             first=range(frames + 1),
         )
     with opened.path.open("rb") as file:
-        table, offsets, lengths, starts = _walk_items(file, opened, limits)
+        table, offsets, lengths, starts = _walk_items(file, opened, frames, limits)
     first = _frame_starts(frames, table, offsets, starts)
     return FramePlaces(offsets=offsets, lengths=lengths, first=first)
 
@@ -282,9 +283,9 @@ def _pixel_element(file: BinaryIO, *, implicit: bool) -> tuple[int | None, int]:
 
 
 def _walk_items(
-    file: BinaryIO, opened: DicomFile, limits: Limits
+    file: BinaryIO, opened: DicomFile, frames: int, limits: Limits
 ) -> "tuple[bytes, array[int], array[int], array[int]]":
-    """Basic offset table, and of each fragment: offset, length, whether it begins a codestream."""
+    """Basic offset table (empty when it has not one entry a frame), and of each fragment: offset, length, whether it begins a codestream."""
     at = opened.pixel_offset or 0
     table: bytes | None = None
     offsets, lengths, starts = array("Q"), array("Q"), array("B")
@@ -300,7 +301,7 @@ def _walk_items(
             raise malformed(Fault.FRAGMENTS, "Pixel Data has broken fragments", "PixelData")
         if table is None:
             file.seek(at + 8)
-            table = file.read(length)
+            table = file.read(length) if length == 4 * frames else b""
         else:
             if len(offsets) >= limits.fragments:
                 raise malformed(Fault.OVER_LIMIT, "Pixel Data has too many fragments", "PixelData")

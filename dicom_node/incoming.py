@@ -100,7 +100,9 @@ class IncomingObject:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
-        self.path.unlink(missing_ok=True)
+        # a file that cannot be removed goes at the next start
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def _out_of_disk(self) -> None:
         self.refusal = StoreStatus.OUT_OF_DISK

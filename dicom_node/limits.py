@@ -31,6 +31,8 @@ class Limits:
     nesting: int = 32
     elements: int = 4_000_000  # per-frame functional groups of 200,000 tiles
     fragments: int = 1_000_000
+    element_bytes: int = 64 * MIB  # one value beside the pixels; they are parsed in memory
+    header_bytes: int = 256 * MIB  # all that is beside the pixels
     frames: int = 1_000_000
     frame_bytes: int = 1 * GIB  # decoded
     matrix_px: int = 1_000_000  # longer side of a slide's total pixel matrix

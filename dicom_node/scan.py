@@ -145,19 +145,20 @@ def _check_fragments(reader: "_Reader", frames: int) -> None:
     base = fragments[0][0]
     lengths = {start - base: length for start, length in fragments}
     basic = reader.structure.offset_table
-    if basic is not None and basic.length:
-        offsets = reader.integers(basic, "I")
-        if len(offsets) != frames or not _all_hit(offsets, lengths):
-            raise MalformedObject(
-                StoreStatus.BAD_OFFSETS, "Basic Offset Table does not fit", PIXEL_DATA
-            )
+    if (
+        basic is not None
+        and basic.length
+        and not _all_hit(reader.integers(basic, "I", count=frames), lengths)
+    ):
+        raise MalformedObject(
+            StoreStatus.BAD_OFFSETS, "Basic Offset Table does not fit", PIXEL_DATA
+        )
     extended = reader.structure.places.get(_tag("ExtendedOffsetTable"))
     if extended is not None:
-        offsets = reader.integers(extended, "Q")
-        sizes = reader.integers(reader.place("ExtendedOffsetTableLengths"), "Q")
+        offsets = reader.integers(extended, "Q", count=frames)
+        sizes = reader.integers(reader.place("ExtendedOffsetTableLengths"), "Q", count=frames)
         if (
             (basic is not None and basic.length)
-            or not len(offsets) == len(sizes) == frames
             or not _all_hit(offsets, lengths)
             or any(size > lengths[at] for at, size in zip(offsets, sizes, strict=True))
         ):
@@ -258,10 +259,10 @@ class _Reader:
             return ""
         return self.raw(place).decode("latin-1").strip(" \0")
 
-    def integers(self, place: Place, code: str) -> tuple[int, ...]:
-        """All of a table's little endian integers; `code` as in `struct`."""
-        count, rest = divmod(place.length, struct.calcsize(f"<{code}"))
-        if rest or not count:
+    def integers(self, place: Place, code: str, *, count: int) -> tuple[int, ...]:
+        """A table of `count` little endian integers; `code` as in `struct`. The length is compared
+        before anything is unpacked: it is the peer's to declare, up to 4 GiB."""
+        if place.length != count * struct.calcsize(f"<{code}"):
             raise MalformedObject(
                 StoreStatus.BAD_OFFSETS, "an offset table has an impossible length", PIXEL_DATA
             )

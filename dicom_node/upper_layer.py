@@ -136,10 +136,19 @@ class _Dimse(DIMSEServiceProvider):
         # the queue is typed for pynetdicom's own messages
         self.msg_queue.put((self._context, cast(Any, message)))
 
-    def left_over(self) -> Sink | None:
-        """The sink of a data set that never became complete; asked when the reader has ended."""
-        sink, self._sink = self._sink, None
-        return sink
+    def left_over(self) -> list[Sink]:
+        """The sinks of data sets that never became complete, or were complete and nobody's turn
+        came to answer them; asked when the reader has ended."""
+        sinks = [] if self._sink is None else [self._sink]
+        self._sink = None
+        while True:
+            try:
+                _, message = self.msg_queue.get_nowait()
+            except queue.Empty:
+                return sinks
+            waiting = cast("Message | None", message)
+            if waiting is not None and waiting.sink is not None:
+                sinks.append(waiting.sink)
 
 
 class GuardedAssociation(Association):

@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node import acceptor
 from dicom_node.arrivals import EventKind
-from dicom_node.statuses import StoreStatus
+from dicom_node.dimse import parse_command
+from dicom_node.statuses import Reply, StoreStatus
+from dicom_node.upper_layer import Message
 from tests import dicom_node_net as net
 
 
@@ -340,6 +344,46 @@ def test_an_object_over_the_limit_is_answered_and_not_kept(tmp_path: Path) -> No
     with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
         assert peer.store(big) == StoreStatus.OBJECT_TOO_LARGE
         assert peer.store(GOOD) == 0x0000
+
+
+def test_no_memory_for_an_object_is_answered_and_leaves_no_file(
+    node: net.Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(acceptor, "scan_dataset", exhausted)
+    with net.Raw.associated(node) as peer:
+        assert peer.store(GOOD) == 0x0110
+        assert node.left_files() == []
+        monkeypatch.undo()
+        assert peer.store(GOOD) == 0x0000
+
+
+def test_an_object_that_nobody_came_to_answer_leaves_no_file(tmp_path: Path) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_: object) -> Reply:
+        entered.set()
+        leave.wait(10)
+        return Reply.of(StoreStatus.SUCCESS)
+
+    with net.running(tmp_path, store=slow) as node:
+        with net.Raw.associated(node) as peer:
+            peer.say(net.p_data(1, 3, net.store_rq()) + net.p_data(1, 2, GOOD))
+            assert entered.wait(10)
+            association = next(iter(node.scp._open))
+            # complete and waiting, when the association ends
+            sink = association.sink_for(parse_command(net.store_rq()), 1)
+            assert sink is not None
+            association.messages.msg_queue.put(
+                (1, Message(command=parse_command(net.store_rq()), sink=sink))
+            )
+            peer.say(net.pdu(0x07, bytes(4)))
+            association.reader.join(5)
+        leave.set()
+        association.join(10)
+        assert node.left_files() == []
 
 
 def test_one_association_too_many_is_told_so(tmp_path: Path) -> None:

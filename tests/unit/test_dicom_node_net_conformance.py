@@ -75,6 +75,8 @@ def test_the_statement_says_the_numbers() -> None:
         "Nesting of sequences": f"{limits.nesting}",
         "Elements and items of a data set": f"{limits.elements}",
         "Fragments of Pixel Data": f"{limits.fragments}",
+        "One element beside the pixels": f"{limits.element_bytes} bytes",
+        "All that is beside the pixels": f"{limits.header_bytes} bytes",
         "Frames of an image": f"{limits.frames}",
         "Size of one frame, decoded": f"{limits.frame_bytes} bytes",
         "Side of a total pixel matrix": f"{limits.matrix_px} pixels",
