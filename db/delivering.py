@@ -242,7 +242,7 @@ def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime)
 
 def is_success(status: int | None) -> bool:
     """The peer holds the object: it said success or warning (PS3.7 annex C), or that it has this SOP
-    Instance already (0111, PS3.7 C.5.7), as after an attempt whose end was never recorded."""
+    Instance already (0111, there too), as after an attempt whose end was never recorded."""
     return status is not None and (status in _TAKEN or 0xB000 <= status <= 0xBFFF)
 
 
