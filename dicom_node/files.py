@@ -25,7 +25,15 @@ from dicom_node.elements import Elements
 from dicom_node.faults import Fault, malformed
 from dicom_node.limits import Limits
 
-__all__ = ["DicomFile", "FramePlaces", "find_frames", "looks_like_dicom", "open_dicom"]
+__all__ = [
+    "Begin",
+    "DicomFile",
+    "FramePlaces",
+    "data_set_begin",
+    "find_frames",
+    "looks_like_dicom",
+    "open_dicom",
+]
 
 _PER_FRAME = 0x52009230
 _PIXEL_DATA = 0x7FE00010
@@ -104,37 +112,50 @@ def looks_like_dicom(head: bytes) -> bool:
     return head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0" and len(head) >= 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """Where a file's data set begins, and in which transfer syntax: the named one, else a guess."""
+
+    transfer_syntax: str
+    offset: int
+    warnings: tuple[str, ...]
+
+
+def data_set_begin(file: BinaryIO) -> Begin:
+    """With or without preamble and meta group. Raises MalformedObject."""
+    warnings: list[str] = []
+    file.seek(0)
+    head = file.read(132)
+    if not looks_like_dicom(head):
+        raise malformed(Fault.UNREADABLE, "the file is no DICOM object")
+    start = 132
+    if head[128:132] != b"DICM":
+        start = 0
+        warnings.append("the file has no DICOM preamble")
+    elif head[:128].strip(b"\0") and head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        warnings.append("the file's preamble holds bytes that are neither zero nor a TIFF header")
+    syntax, start = _meta(file, start)
+    if not syntax:
+        file.seek(start)
+        syntax = _EXPLICIT if file.read(6)[4:6].isalpha() else _IMPLICIT
+        warnings.append("the file does not name its transfer syntax; read as Little Endian")
+    return Begin(transfer_syntax=syntax, offset=start, warnings=tuple(warnings))
+
+
 def open_dicom(path: Path, limits: Limits) -> DicomFile:
     """Parse everything before the pixels. A file without preamble or meta group is read with a
     warning, as imported files sometimes are; what comes from the network has both."""
-    warnings: list[str] = []
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(0)
-        head = file.read(132)
-        if not looks_like_dicom(head):
-            raise malformed(Fault.UNREADABLE, "the file is no DICOM object")
-        start = 132
-        if head[128:132] != b"DICM":
-            start = 0
-            warnings.append("the file has no DICOM preamble")
-        elif head[:128].strip(b"\0") and head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            warnings.append(
-                "the file's preamble holds bytes that are neither zero nor a TIFF header"
-            )
-        file.seek(start)
-        syntax, start = _meta(file, start)
+        begin = data_set_begin(file)
+        syntax = begin.transfer_syntax
         if syntax in _UNREAD:
             raise malformed(
                 Fault.SYNTAX_NOT_READ,
                 f"transfer syntax {_UNREAD[syntax]} is not read; send it as "
                 "Explicit VR Little Endian",
             )
-        file.seek(start)
-        if not syntax:
-            syntax = _EXPLICIT if file.read(6)[4:6].isalpha() else _IMPLICIT
-            warnings.append("the file does not name its transfer syntax; read as Little Endian")
-            file.seek(start)
+        file.seek(begin.offset)
         implicit = syntax == _IMPLICIT
         dataset = _parse(file, implicit=implicit, before=_PER_FRAME)
         per_frame = None
@@ -155,7 +176,7 @@ def open_dicom(path: Path, limits: Limits) -> DicomFile:
         pixel_offset=offset,
         pixel_length=length,
         size_bytes=size,
-        warnings=tuple(warnings),
+        warnings=begin.warnings,
     )
 
 
