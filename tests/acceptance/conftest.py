@@ -119,6 +119,12 @@ class Service:
             time.sleep(0.02)
 
     def stop(self) -> None:
+        """Stop for good: the database goes as well, wherever it lies."""
+        self.terminate()
+        EmbeddedServer(self.folder).remove()
+
+    def terminate(self) -> None:
+        """Tell the service to stop, and wait until it has."""
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -128,7 +134,6 @@ class Service:
                 self.process.wait(60)
             self.process.kill()
             self.process.wait()
-        EmbeddedServer(self.folder).remove()
 
     @property
     def database(self) -> Database:
