@@ -1,5 +1,6 @@
 """The database room's own house rules, without a database."""
 
+import re
 from pathlib import Path
 
 import alembic
@@ -9,7 +10,7 @@ from db import migrate, tables
 from db._leases import backoff, check_aware
 from db._url import conninfo, engine_url
 from db.audit import ChainHead
-from db.delivering import is_success
+from db.delivering import DeliveryOutcome, is_success
 from db.errors import DatabaseError
 from db.queue import Step
 from db.receiving import InstanceRole, QuarantineReason
@@ -85,3 +86,15 @@ def test_the_sweeper_speaks_of_steps_that_exist() -> None:
     from db.sweeping import _WITHOUT_JOB
 
     assert all(f"'{step}'" in str(_WITHOUT_JOB) for step in Step)
+
+
+def test_the_manual_names_every_event_that_is_written() -> None:
+    manual = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    names = {f"delivery {outcome}" for outcome in DeliveryOutcome}
+    for module in (ROOT / "db").glob("*.py"):
+        for statement in re.findall(
+            r'\bevent=(.*?),\n|_tell_delivery\(tx, row, (".*?")', module.read_text(encoding="utf-8")
+        ):
+            names |= set(re.findall(r'(?<!f)"([a-z ]+)"', "".join(statement)))
+    assert {"study complete", "case undelivered", "report put back"} <= names
+    assert {name for name in names if f"`{name}`" not in manual} == set()
