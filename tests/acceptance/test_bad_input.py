@@ -110,7 +110,8 @@ def test_object_that_contradicts_itself_is_refused_and_audited(
     assert answered is not None
     assert answered >= 0xA900
     assert len(events(service, "object quarantined")) == before + 1
-    assert not list((service.folder / "store" / "incoming").iterdir())
+    incoming = (service.folder / "store" / "incoming").rglob("*")
+    assert not [path for path in incoming if path.is_file()]
     service.wait_until_up()
 
 
