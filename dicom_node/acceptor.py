@@ -51,7 +51,7 @@ class House:
     transfer_syntaxes: Sequence[str]
     on_store: Callable[[Arrival], Reply]
     on_event: Callable[[NodeEvent], None]
-    has_place_for: Callable[["Acceptor"], bool]
+    take_place: Callable[["Acceptor"], bool]  # at once or not at all; `left` gives it back
     left: Callable[["Acceptor"], None]
 
 
@@ -68,14 +68,14 @@ class _Admission(ACSE):
         services = services_for(
             self._house.peers, ae_title=caller.calling_ae, address=caller.peer_address
         )
-        if not self._house.has_place_for(caller):
-            self._reject(_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT, "too many associations")
-        elif not services:
+        if not services:
             self._reject(_PERMANENT, _BY_USER, _CALLING_AE, "calling AE title is not let in")
         elif caller.called_ae != self._house.ae_title:
             self._reject(_PERMANENT, _BY_USER, _CALLED_AE, "called AE title is not this node")
         elif 0 < caller.peer_max_pdu < SMALLEST_PDU_BYTES:
             self._reject(_PERMANENT, _BY_USER, _NO_REASON, "maximum PDU length is too small")
+        elif not self._house.take_place(caller):
+            self._reject(_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT, "too many associations")
         else:
             caller.acceptor.supported_contexts = _contexts_for(services, self._house)
             super()._negotiate_as_acceptor()
@@ -87,7 +87,9 @@ class _Admission(ACSE):
 
 
 def _contexts_for(services: frozenset[Service], house: House) -> list[PresentationContext]:
-    contexts = [build_context(VERIFICATION.uid, [entry.uid for entry in UNCOMPRESSED])]
+    contexts = []
+    if Service.ECHO in services:
+        contexts.append(build_context(VERIFICATION.uid, [entry.uid for entry in UNCOMPRESSED]))
     contexts += [
         build_context(entry.uid, list(house.transfer_syntaxes))
         for entry in input_classes_for(services)

@@ -388,7 +388,11 @@ def test_an_object_that_nobody_came_to_answer_leaves_no_file(tmp_path: Path) -> 
 
 def test_one_association_too_many_is_told_so(tmp_path: Path) -> None:
     with net.running(tmp_path, max_associations=2) as node:
-        with net.Raw.associated(node), net.Raw.associated(node), net.Raw.to(node) as third:
+        with (
+            net.Raw.associated(node),
+            net.Raw.associated(node, "127.0.0.2"),
+            net.Raw.to(node, "127.0.0.3") as third,
+        ):
             third.say(net.associate_rq(CONTEXTS))
             kind, body = third.hear()
             assert (kind, tuple(body[1:4])) == (0x03, (2, 3, 2))
@@ -408,6 +412,94 @@ def test_one_address_does_not_take_all_places(tmp_path: Path) -> None:
     ):
         second.say(net.associate_rq(CONTEXTS))
         assert second.hear()[0] == 0x03
+
+
+def test_silent_connections_of_one_host_leave_room_for_others(tmp_path: Path) -> None:
+    with net.running(tmp_path, max_associations=3) as node:
+        flood = [net.Raw.to(node) for _ in range(20)]
+        node.wait_for(EventKind.CONNECTION_REFUSED, 16)
+        with net.Raw.associated(node, "127.0.0.2") as other:
+            assert other.echo() == 0
+        for peer in flood:
+            peer.sock.close()
+
+
+def test_associations_of_one_host_leave_a_place_for_others(tmp_path: Path) -> None:
+    with (
+        net.running(tmp_path, max_associations=3) as node,
+        net.Raw.associated(node),
+        net.Raw.associated(node),
+        net.Raw.to(node) as third,
+    ):
+        third.say(net.associate_rq(CONTEXTS))
+        kind, body = third.hear()
+        assert (kind, tuple(body[1:4])) == (0x03, (2, 3, 2))
+        with net.Raw.associated(node, "127.0.0.2") as other:
+            assert other.echo() == 0
+
+
+def test_places_are_taken_one_at_a_time(tmp_path: Path) -> None:
+    """Negotiations that run at the same moment all see the places as they are."""
+    with net.running(tmp_path, max_associations=3) as node:
+        peers = [net.Raw.to(node, f"127.0.0.{n}") for n in range(2, 7)]
+        for peer in peers:
+            peer.say(net.associate_rq(CONTEXTS))
+        assert sorted(peer.hear()[0] for peer in peers) == [0x02] * 3 + [0x03] * 2
+        for peer in peers:
+            peer.sock.close()
+
+
+def test_a_thread_that_cannot_be_had_costs_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with net.running(tmp_path, max_associations=2) as node:
+        with monkeypatch.context() as patched:
+            patched.setattr(acceptor.Acceptor, "start", none_left)
+            for _ in range(8):
+                with net.Raw.to(node) as peer:
+                    assert peer.hear()[0] == -1
+        assert net.echoes(node)
+
+
+@pytest.mark.parametrize("header", [0, 1])
+def test_empty_fragments_are_bounded(node: net.Node, header: int) -> None:
+    with net.Raw.associated(node) as peer:
+        if header == 0:
+            peer.say(net.p_data(1, 3, net.store_rq()))
+        peer.say(net.p_data(1, header, b"") * 17)
+        assert peer.hear_abort() == (2, 6)
+    assert "empty" in node.wait_for(EventKind.ASSOCIATION_ABORTED).reason
+
+
+def test_a_last_fragment_may_be_empty(node: net.Node) -> None:
+    with net.Raw.associated(node) as peer:
+        peer.say(net.p_data(1, 3, net.store_rq()) + net.p_data(1, 0, GOOD) + net.p_data(1, 2, b""))
+        assert peer.hear_answer()[0] == 0
+
+
+def test_a_command_in_drops_ends_in_time(tmp_path: Path) -> None:
+    limits = replace(net.SMALL, pdu_seconds=0.5)
+    with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
+        with contextlib.suppress(ConnectionError):
+            for byte in net.store_rq():
+                peer.say(net.p_data(1, 1, bytes([byte])))
+                time.sleep(0.02)
+        aborted = node.wait_for(EventKind.ASSOCIATION_ABORTED)
+        assert aborted.reason == "a command took too long"
+
+
+def test_an_objects_time_begins_with_its_command(tmp_path: Path) -> None:
+    limits = replace(net.SMALL, object_seconds=0.3)
+    with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
+        command = net.store_rq()
+        peer.say(net.p_data(1, 1, command[:20]))
+        time.sleep(0.4)
+        peer.say(net.p_data(1, 3, command[20:]) + net.p_data(1, 2, GOOD))
+        assert peer.hear_abort() == (2, 0)
+        assert node.wait_for(EventKind.TRANSFER_BROKEN).reason == "an object took too long"
 
 
 def test_a_flood_of_silent_connections_is_cut_off(tmp_path: Path) -> None:

@@ -63,11 +63,12 @@ def test_the_statement_says_the_numbers() -> None:
     limits = Limits()
     assert numbers == {
         "Maximum PDU length received": f"{c.MAX_PDU_BYTES} bytes",
-        "Associations from one address": f"{limits.associations_per_address}",
+        "Associations from one address; one fewer than all where that is less": f"{limits.associations_per_address}",
         "A-ASSOCIATE-RQ, from the connection to its last byte": f"{limits.associate_seconds:g} s",
         "Length of an A-ASSOCIATE-RQ": f"{limits.associate_bytes} bytes",
         "One PDU, from its first byte to its last": f"{limits.pdu_seconds:g} s",
         "One object, from its command to its last byte": f"{limits.object_seconds:g} s",
+        "A command set, from its first fragment to its last": f"{limits.pdu_seconds:g} s",
         "Silence on an association": f"{limits.idle_seconds:g} s",
         "Length of a command set": f"{limits.command_bytes} bytes",
         "Length of a data set": f"{limits.object_bytes} bytes",
