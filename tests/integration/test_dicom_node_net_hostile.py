@@ -343,6 +343,7 @@ def test_an_object_over_the_limit_is_answered_and_not_kept(tmp_path: Path) -> No
     big = net.dataset_bytes(net.image(ImageComments="x" * 10000))
     with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
         assert peer.store(big) == StoreStatus.OBJECT_TOO_LARGE
+        assert node.quarantined == []
         assert peer.store(GOOD) == 0x0000
 
 

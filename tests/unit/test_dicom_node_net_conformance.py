@@ -7,11 +7,13 @@ import pytest
 from pydicom.uid import UID
 
 from dicom_node import conformance as c
+from dicom_node.codecs import proven_transfer_syntaxes
 from dicom_node.faults import Fault
 from dicom_node.limits import Limits
 from dicom_node.part10 import is_uid
 from dicom_node.peers import Service
 from dicom_node.requestor import Timeouts
+from dicom_node.spacing import MAX_UM_PER_PX, MIN_UM_PER_PX
 from dicom_node.statuses import (
     COMMENT_LENGTH,
     Category,
@@ -59,6 +61,7 @@ def test_the_statement_says_the_numbers() -> None:
     text = STATEMENT.read_text(encoding="utf-8")
     assert c.IMPLEMENTATION_CLASS_UID in text
     assert c.IMPLEMENTATION_VERSION_NAME in text
+    assert f"{MIN_UM_PER_PX:g} to {MAX_UM_PER_PX:g} um" in text
     numbers = dict(rows("Limits"))
     limits = Limits()
     assert numbers == {
@@ -111,6 +114,14 @@ def test_only_proven_syntaxes_are_accepted() -> None:
     assert c.accepted_syntaxes(()) == (explicit, implicit)
     deflated, jpeg = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
     assert c.accepted_syntaxes((deflated, jpeg)) == (explicit, implicit, jpeg)
+
+
+def test_what_no_decoder_is_proven_on_is_listed_as_refused() -> None:
+    """High-throughput JPEG 2000: no sample, so no proof; the statement must not promise it."""
+    refused = {entry.uid for entry in c.REFUSED_SYNTAXES}
+    assert {f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)} <= refused
+    proven = c.accepted_syntaxes(proven_transfer_syntaxes())
+    assert set(proven) == {entry.uid for entry in c.SYNTAXES}
 
 
 def test_photographs_are_for_peers_that_are_set_so() -> None:
