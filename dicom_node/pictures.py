@@ -12,6 +12,7 @@ scale is unknown.
 import hashlib
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -21,15 +22,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dicom_node.frame_cache import DECODED
 from dicom_node.geometry import clipped, fitting_factor, smaller
 from dicom_node.image_module import MAX_FRAME_PX
-from dicom_node.pillow import BROKEN_PICTURE, load_whole
+from dicom_node.picture_origin import PictureOrigin, picture_origin
+from dicom_node.pillow import BROKEN_PICTURE, PICTURE_FORMATS, load_whole
 from dicom_node.tiff_page import TiffPage, first_page
 from domain.identities import Sha256
 from domain.image import Box, Domain, Field, ImageHeader, Pixels, UnreadablePixels
 
-__all__ = ["NotAnImage", "PictureSource", "decode_picture", "is_picture", "read_bytes"]
+__all__ = ["NotAnImage", "PictureSource", "decode_picture", "is_picture", "origin_of", "read_bytes"]
 
 MAX_FILE_BYTES = 1024**3
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FLOW_CYTOMETRY_COMPRESSIONS = (30817, 30818)  # of the maker of .cif and .rif files
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -50,6 +51,7 @@ class PictureSource:
         self._image = image
         self._single_cell = single_cell
         self._sha256 = Sha256(hashlib.sha256(data).hexdigest())
+        self._origin = origin_of(path, data)
         pixels, warnings = decode_picture(data)
         height, width = pixels.shape[:2]
         self._header = ImageHeader(
@@ -67,6 +69,11 @@ class PictureSource:
     @property
     def header(self) -> ImageHeader:
         return self._header
+
+    @property
+    def origin(self) -> PictureOrigin:
+        """When it was taken, and what was lost; for `dicomize_slide`."""
+        return self._origin
 
     @property
     def _key(self) -> tuple[str, str, int]:
@@ -116,6 +123,15 @@ def read_bytes(path: Path) -> bytes:
         raise NotAnImage(f"the file cannot be opened: {unreadable.strerror}") from unreadable
 
 
+def origin_of(path: Path, data: bytes) -> PictureOrigin:
+    """What the file at `path`, whose bytes are `data`, says of where it comes from."""
+    try:
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):
+        modified = None
+    return picture_origin(data, modified=modified)
+
+
 def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     """(H, W, 3) RGB and warnings."""
     if not data:
@@ -132,7 +148,7 @@ def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     _check_size(page.width_px, page.height_px)
     warnings: list[str] = []
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             _check_size(image.width, image.height)
             if page.has_next:
                 warnings.append("the file has several pages; the first is read")

@@ -63,7 +63,7 @@ def open_source(
     return FrameSource(instance, image=image, single_cell=single_cell)
 
 
-def open_picture(path: Path, *, image: int, single_cell: bool = False) -> PixelSource:
+def open_picture(path: Path, *, image: int, single_cell: bool = False) -> PictureSource:
     """A JPEG, PNG, BMP or TIFF file, told by its content."""
     return PictureSource(path, image=image, single_cell=single_cell)
 
