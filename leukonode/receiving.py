@@ -86,6 +86,7 @@ class Door:
                     store_key=key,
                     calling_ae=arrival.calling_ae,
                     now=self.now(),
+                    case_id=intake.case_id,
                 )
         if intake.kind is IntakeKind.CONFLICT:
             return Reply.of(StoreStatus.UID_REUSED)

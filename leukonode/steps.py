@@ -34,6 +34,7 @@ from db.delivering import (
     claim_delivery,
     extend_delivery_lease,
     finish_delivery,
+    is_success,
     record_instance_status,
 )
 from db.receiving import complete_case
@@ -49,8 +50,7 @@ from dicom_node.errors import log_failure
 from dicom_node.headers import InstanceHeader, read_header
 from dicom_node.levels import choose_levels
 from dicom_node.peers import Peer
-from dicom_node.scu import InstanceStatus, SendOutcome, Timeouts, send
-from dicom_node.statuses import Category
+from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
 from domain.cells import Stage
 from domain.counts import AdequacyLimits, numbers_of
@@ -75,7 +75,6 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 log = logging.getLogger(__name__)
 
 _RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-_DUPLICATE = 0x0111  # PS3.7 C.5.8 Duplicate SOP Instance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,7 +314,7 @@ def _sent(house: House, objects: Sequence[ReportObject], destination: Destinatio
 
 
 def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
-    refused = [i for i in outcome.instances if not _is_there(i)]
+    refused = [i for i in outcome.instances if not is_success(i.status)]
     if not refused:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
         return
@@ -326,14 +325,6 @@ def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOu
         _try_again_or_give_up(house, tx, claim, reason)
     else:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason=reason, now=house.now())
-
-
-def _is_there(answer: InstanceStatus) -> bool:
-    """The peer holds the object: success, a warning, or 0111, that it holds it already (what it
-    says when an earlier attempt was cut off after the object and before our record of it)."""
-    return answer.status is not None and (
-        answer.category in (Category.SUCCESS, Category.WARNING) or answer.status == _DUPLICATE
-    )
 
 
 def _try_again_or_give_up(house: House, tx: Transaction, claim: DeliveryClaim, reason: str) -> None:

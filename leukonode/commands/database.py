@@ -67,10 +67,15 @@ def backup(file: Annotated[Path, typer.Argument(help="File to write.")]) -> None
 
 @db_app.command()
 def restore(file: Annotated[Path, typer.Argument(help="File that `db backup` wrote.")]) -> None:
-    """Read a backup into an empty database."""
+    """Read a backup into an empty database; the embedded one while the service does not run."""
     from db.backup import restore as read
+    from db.backup import restore_into
 
-    read(database_url(effective_settings().settings), file)
+    settings = effective_settings().settings
+    if settings.database_url:
+        read(settings.database_url, file)
+    else:
+        restore_into(settings.data_dir, file)
     say("restored")
 
 
