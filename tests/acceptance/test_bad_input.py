@@ -63,9 +63,7 @@ def test_same_uid_with_other_content_is_refused_and_kept_aside(service, smear, t
     assert case.line.accession_number == "conflict"
     assert len(case.images) == 1
     quarantined = [
-        e
-        for e in events(service, "object quarantined")
-        if e.case_id == case.line.case_id
+        e for e in events(service, "object quarantined") if e.case_id == case.line.case_id
     ]
     assert quarantined
 
