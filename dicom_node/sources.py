@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from dicom_node.begin import data_set_begin, looks_like_dicom
 from dicom_node.domain_of import SLIDE
-from dicom_node.files import data_set_begin, looks_like_dicom
 from dicom_node.frame_source import FrameSource
 from dicom_node.headers import read_instance
 from dicom_node.limits import Limits
