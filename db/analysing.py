@@ -26,6 +26,7 @@ from db.receiving import InstanceRole
 from db.tables import analyses, analysis_instances, cases
 from db.tables import instances as stored
 from domain.analysis import Analysis
+from domain.cells import Stage
 from domain.counts import Numbers
 from domain.identities import AnalysisId, CaseId, InstanceUID, SeriesUID, Sha256, SopClassUID
 from domain.image import Domain
@@ -147,7 +148,7 @@ def finish_analysis(
         )
     )
     save_analysis(tx, claim.analysis_id, analysis)
-    save_numbers(tx, claim.analysis_id, numbers)
+    save_numbers(tx, claim.analysis_id, analysis, numbers)
     move_case(tx, case, CaseEvent.ANALYSIS_DONE, now=now, due_at=now)
     defer(tx, Step.REPORT, key=claim.case_id)
     record_event(
@@ -166,7 +167,7 @@ def finish_analysis(
             "engine": analysis.engine,
             "cells": len(analysis.cells),
             "leukocytes": numbers.leukocytes,
-            "blasts": numbers.blasts.count,
+            "blasts": numbers.blasts.count if analysis.measured(Stage.MALIGNANCY) else None,
             "failures": len(analysis.failures),
         },
     )

@@ -38,8 +38,8 @@ class Code:
 class Patient:
     """Patient module. DICOM's own forms: PN with `^` and `=`, DA `YYYYMMDD`, CS for sex.
 
-    `further` holds the remaining single-valued text attributes of the Patient and Patient Study
-    modules as (keyword, value), so that results carry the whole module.
+    `further` holds the remaining text attributes of the Patient and Patient Study modules as
+    (keyword, value), several values joined by a backslash, so that results carry the whole module.
     """
 
     name: str = ""

@@ -4,7 +4,7 @@ Promises (door 1): what `put` returned, and what was made durable and adopted, s
 patient id, AE title) is never part of a path; the same content is stored once; nothing is ever
 overwritten with other content.
 
-    incoming/     what is being received, on the same device, emptied at the node's start
+    incoming/     what is being received, a folder for each run of a node, on the same device
     writing/      what we are writing ourselves; leftovers of a kill are removed after an hour
     objects/      ab/abcd....dcm   received objects, by the SHA-256 of their data set
     results/      ab/abcd....dcm   issued PDF and SR, by the SHA-256 of the file

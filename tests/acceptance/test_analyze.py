@@ -143,7 +143,7 @@ def test_dicom_file_named_by_its_uid_keeps_its_patient(quick_bundle, smear, tmp_
         check=True,
     )
     file = tmp_path / json.loads(made.stdout)[0]
-    named = file.with_name(dcmread(file).SOPInstanceUID)
+    named = file.with_name(str(dcmread(file).SOPInstanceUID))
     file.rename(named)
     run = analyze(tmp_path, quick_bundle, str(named), "--out", "out")
     assert run.returncode == 0, run.stderr
