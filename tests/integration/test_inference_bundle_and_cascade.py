@@ -156,10 +156,12 @@ def test_inference_bundle_building_the_detector_leaves_the_process_as_it_was(tmp
 
     code = """
 import os, logging, warnings, numpy, torch, cv2
+from PIL import Image
 cv2.setNumThreads(2); torch.set_num_threads(2); numpy.set_printoptions(precision=7)
 logging.getLogger("coremltools").setLevel(logging.INFO)
 def state():
     return (dict(os.environ), torch.get_num_threads(), cv2.getNumThreads(), torch.save,
+            Image.open, cv2.imread, cv2.imwrite, cv2.imshow,
             numpy.get_printoptions(), warnings.filters[:], logging.getLogger("coremltools").level)
 before = state()
 from inference.networks.yolo import yolov5
