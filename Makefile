@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 READY := $(VENV)/.ready
 KEEP ?= leukonode-demo
-# Tests on real pictures look for their collection here and are skipped where it is missing.
+# Tests on real pictures look for their collection beside the checkout; missing, they are skipped.
 export LEUKONODE_PICTURES ?= $(wildcard $(abspath ../shared/data))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -33,4 +33,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) leukonode-data leukonode-demo dist build .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) leukonode-demo dist build .mypy_cache .pytest_cache .ruff_cache

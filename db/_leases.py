@@ -6,6 +6,7 @@ A case's row is read `FOR UPDATE` first and written once; state changes go throu
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from uuid import UUID, uuid4
 
 from sqlalchemy import RowMapping, Table, select, update
@@ -17,6 +18,8 @@ from domain.states import CaseEvent, CaseState, next_case_state
 
 __all__ = [
     "ATTEMPTS",
+    "PUT_BACK",
+    "AfterFailure",
     "Lease",
     "backoff",
     "check_aware",
@@ -30,6 +33,16 @@ __all__ = [
 
 ATTEMPTS = 3  # claims of one step before it is given up
 FIRST_BACKOFF = timedelta(seconds=5)
+PUT_BACK = timedelta(seconds=30)  # until a step that could not even be tried is tried again
+
+
+class AfterFailure(StrEnum):
+    """What became of a case whose step failed."""
+
+    AGAIN = "again"  # it waits for its next attempt
+    NO_MORE = "no more"  # an analysis without further attempts; the claim still holds the case
+    GIVEN_UP = "given up"  # a report without further attempts; the case is FAILED
+    HOLD_GONE = "hold gone"  # the case was no longer this claim's; nothing was written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ from sqlalchemy import select, update
 
 from db._leases import (
     ATTEMPTS,
+    PUT_BACK,
+    AfterFailure,
     backoff,
     check_aware,
     extend,
@@ -24,6 +26,7 @@ from db.receiving import InstanceRole
 from db.tables import analyses, analysis_instances, cases
 from db.tables import instances as stored
 from domain.analysis import Analysis
+from domain.cells import Stage
 from domain.counts import Numbers
 from domain.identities import AnalysisId, CaseId, InstanceUID, SeriesUID, Sha256, SopClassUID
 from domain.image import Domain
@@ -31,12 +34,14 @@ from domain.states import CaseEvent, CaseState
 
 __all__ = [
     "ATTEMPTS",
+    "AfterFailure",
     "AnalysisClaim",
     "StoredInstance",
     "claim_analysis",
     "extend_lease",
     "fail_analysis",
     "finish_analysis",
+    "give_up_analysis",
     "instances_of",
 ]
 
@@ -143,7 +148,7 @@ def finish_analysis(
         )
     )
     save_analysis(tx, claim.analysis_id, analysis)
-    save_numbers(tx, claim.analysis_id, numbers)
+    save_numbers(tx, claim.analysis_id, analysis, numbers)
     move_case(tx, case, CaseEvent.ANALYSIS_DONE, now=now, due_at=now)
     defer(tx, Step.REPORT, key=claim.case_id)
     record_event(
@@ -162,41 +167,66 @@ def finish_analysis(
             "engine": analysis.engine,
             "cells": len(analysis.cells),
             "leukocytes": numbers.leukocytes,
-            "blasts": numbers.blasts.count,
+            "blasts": numbers.blasts.count if analysis.measured(Stage.MALIGNANCY) else None,
             "failures": len(analysis.failures),
         },
     )
     return True
 
 
-def fail_analysis(tx: Transaction, claim: AnalysisClaim, *, reason: str, now: datetime) -> bool:
-    """Give the case back. True: it will be tried again. False: no more attempts, the hold is kept;
-    finish with an Analysis whose failures say so (or the hold is gone)."""
+def fail_analysis(
+    tx: Transaction, claim: AnalysisClaim, *, reason: str, now: datetime, counts: bool = True
+) -> AfterFailure:
+    """Give the case back: AGAIN, or HOLD_GONE. NO_MORE: the attempts are used up and the hold is
+    kept; end with `finish_analysis` of an Analysis whose failures say so, or `give_up_analysis`.
+
+    `counts` False: not the case's fault (disk full, the service stops); the attempt is not counted
+    and the case is due again after 30 s.
+    """
     case = held_case(tx, claim.case_id, claim.token)
     if case is None:
-        return False
-    again = claim.attempt < ATTEMPTS
+        return AfterFailure.HOLD_GONE
+    again = claim.attempt < ATTEMPTS or not counts
     if again:
-        due_at = now + backoff(claim.attempt)
+        due_at = now + (backoff(claim.attempt) if counts else PUT_BACK)
         move_case(
             tx,
             case,
             CaseEvent.LEASE_EXPIRED,
             now=now,
             due_at=due_at,
-            attempts=claim.attempt,
+            attempts=claim.attempt if counts else claim.attempt - 1,
         )
         defer(tx, Step.ANALYSE, key=claim.case_id, at=due_at)
     record_event(
         tx,
         actor=claim.owner,
-        event="analysis failed",
+        event="analysis failed" if counts else "analysis put back",
         outcome="failure",
         case_id=claim.case_id,
         objects=(claim.analysis_id,),
         details={"attempt": claim.attempt, "reason": reason, "again": again},
     )
-    return again
+    return AfterFailure.AGAIN if again else AfterFailure.NO_MORE
+
+
+def give_up_analysis(tx: Transaction, claim: AnalysisClaim, *, reason: str, now: datetime) -> bool:
+    """End the case FAILED: not even a report of the failure can be made of it. False, and nothing is
+    written, when the hold is gone."""
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    move_case(tx, case, CaseEvent.GIVEN_UP, now=now, due_at=None, attempts=claim.attempt)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="case given up",
+        outcome="failure",
+        case_id=claim.case_id,
+        objects=(claim.analysis_id,),
+        details={"attempt": claim.attempt, "reason": reason},
+    )
+    return True
 
 
 def instances_of(tx: Transaction, analysis_id: AnalysisId) -> tuple[StoredInstance, ...]:

@@ -79,6 +79,7 @@ def save_analysis(tx: Transaction, analysis_id: AnalysisId, analysis: Analysis) 
                 "frames": image.header.frames,
                 "domain": image.header.domain.value,
                 "given_um_per_px": _pair(image.header.um_per_px),
+                "pixel_aspect": image.header.pixel_aspect,
                 "monochrome": image.header.monochrome,
                 "refusal": image.header.refusal,
                 "header_warnings": list(image.header.warnings),
@@ -170,15 +171,19 @@ def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
     return key
 
 
-def save_numbers(tx: Transaction, analysis_id: AnalysisId, numbers: Numbers) -> None:
-    """The integer counts; whatever is computed from them is left out."""
+def save_numbers(
+    tx: Transaction, analysis_id: AnalysisId, analysis: Analysis, numbers: Numbers
+) -> None:
+    """The integer counts; whatever is computed from them is left out. Blasts are null where stage 5
+    failed: not counted is not 0."""
     key = UUID(analysis_id)
     tx.connection.execute(
         insert(results).values(
             analysis_id=key,
             leukocytes=numbers.leukocytes,
-            blasts=numbers.blasts.count,
+            blasts=numbers.blasts.count if analysis.measured(Stage.MALIGNANCY) else None,
             morphological_blasts=numbers.morphological_blasts.count,
+            morphological_total=numbers.morphological_blasts.total,
             overruled=numbers.overruled,
             disagreements=numbers.disagreements,
             adequacy=numbers.adequacy.value,
@@ -257,6 +262,7 @@ def _image(row: RowMapping) -> ImageReading:
             frames=row["frames"],
             domain=Domain(row["domain"]),
             um_per_px=_as_pair(row["given_um_per_px"]),
+            pixel_aspect=row["pixel_aspect"],
             monochrome=row["monochrome"],
             refusal=row["refusal"],
             warnings=tuple(row["header_warnings"]),

@@ -13,10 +13,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from db._cluster_home import bin_dir
 from db._url import conninfo
+from db.embedded import EmbeddedServer, url_of_running
 from db.errors import DatabaseError
 from db.migrate import upgrade
 
-__all__ = ["backup", "restore"]
+__all__ = ["backup", "restore", "restore_into"]
 
 VARIABLES = {
     "host": "PGHOST",
@@ -68,6 +69,20 @@ def restore(url: str, file: Path) -> None:
         after=["--dbname=", str(file)],
     )
     upgrade(url)
+
+
+def restore_into(data_dir: Path, file: Path) -> None:
+    """`restore` for the embedded database of a folder whose service does not run: its server is made
+    and started for it, and stopped again. When it fails the database is as empty as it was."""
+    if not file.is_file():
+        raise DatabaseError(f"there is no backup {file}")
+    if url_of_running(data_dir) is not None:
+        raise DatabaseError(
+            f"the service runs in {data_dir} and its database is in use; stop it and restore into a "
+            "new, empty data_dir"
+        )
+    with EmbeddedServer(data_dir) as url:
+        restore(url, file)
 
 
 def _run(program: str, url: str, options: list[str], *, after: list[str] | None = None) -> None:

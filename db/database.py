@@ -6,6 +6,8 @@
     with database.reading() as conn:     # one read-only snapshot
         analysis = load_analysis(conn, analysis_id)
 
+A database that was never brought to this program's schema is a MigrationError that says so.
+
 The service works as role `leukonode_app` where the login is a member of it (db/roles.py). Within a
 transaction locks are taken in one order, so that no two wait for each other: an object's or a
 case's row, then deliveries, then the queue, and last, at the commit, the audit chain.
@@ -19,8 +21,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, ExceptionContext, create_engine, event, insert
+from sqlalchemy.exc import ProgrammingError
 
 from db._url import engine_url
+from db.errors import MigrationError
 from db.roles import APP
 from db.tables import events
 
@@ -64,7 +68,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """One transaction: commits when the block ends, rolls back when it raises."""
-        with self._engine.begin() as connection:
+        with _schema_expected(), self._engine.begin() as connection:
             tx = Transaction(connection)
             yield tx
             for row in tx.pending_events:
@@ -74,12 +78,35 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """One read-only snapshot (repeatable read) for several queries."""
         options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._engine.connect().execution_options(**options) as connection:
+        with (
+            _schema_expected(),
+            self._engine.connect().execution_options(**options) as connection,
+        ):
             yield connection
 
     def close(self) -> None:
         """Give every connection back."""
         self._engine.dispose()
+
+
+@contextmanager
+def _schema_expected() -> Iterator[None]:
+    try:
+        yield
+    except ProgrammingError as error:
+        if not isinstance(error.orig, _MISSING):
+            raise
+        raise MigrationError(
+            "this database does not have the schema of this program "
+            f"({error.orig.diag.message_primary}); run leukonode db upgrade"
+        ) from error
+
+
+_MISSING = (
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UndefinedTable,
+)
 
 
 def take_service_role(connection: psycopg.Connection[Any]) -> None:

@@ -5,23 +5,27 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import insert, select
 
+from db._delivery_rows import (
+    case_of_delivery,
+    earlier_open,
+    latest_report,
+    let_followers_go,
+    locked_delivery,
+    move_delivery,
+    settle,
+    wait_for_earlier,
+)
 from db._leases import check_aware, extend, locked_case, move_case, new_lease
 from db.audit import record_event
 from db.database import Transaction
 from db.errors import NotProven, UnknownRow
 from db.queue import Step, defer
 from db.reporting_rows import ReportObject, objects_of
-from db.tables import deliveries, delivery_instances, reports
+from db.tables import deliveries, delivery_instances
 from domain.identities import CaseId, InstanceUID, ReportId
-from domain.states import (
-    CaseEvent,
-    CaseState,
-    DeliveryEvent,
-    DeliveryState,
-    next_delivery_state,
-)
+from domain.states import CaseEvent, CaseState, DeliveryEvent, DeliveryState
 
 __all__ = [
     "DeliveryClaim",
@@ -60,13 +64,23 @@ class DeliveryClaim:
 def claim_delivery(
     tx: Transaction, delivery_id: str, *, owner: str, lease: timedelta, now: datetime
 ) -> DeliveryClaim | None:
-    """Take a PENDING delivery whose time has come; None when there is nothing to take."""
-    row = _locked(tx, delivery_id)
+    """Take a PENDING delivery whose time has come; None when there is nothing to take, or when an
+    earlier revision's delivery to the same destination is still open: then a job for later is queued.
+    """
+    case_id = case_of_delivery(tx, delivery_id)
+    if case_id is None:
+        return None
+    locked_case(tx, case_id)
+    row = locked_delivery(tx, delivery_id)
     if row is None or row["state"] != DeliveryState.PENDING or row["next_attempt_at"] > now:
+        return None
+    earlier = earlier_open(tx, row)
+    if earlier is not None:
+        wait_for_earlier(tx, row, earlier, now=now)
         return None
     hold = new_lease(owner, lease, now)
     ever = row["attempts_ever"] + 1
-    _move(
+    move_delivery(
         tx,
         row,
         DeliveryEvent.CLAIMED,
@@ -77,7 +91,6 @@ def claim_delivery(
         lease_token=hold.token,
         lease_until=hold.until,
     )
-    case_id = _case_id(tx, row["report_id"])
     objects = objects_of(tx.connection, row["report_id"])
     said = tx.connection.execute(
         select(delivery_instances.c.instance_uid, delivery_instances.c.status)
@@ -165,9 +178,8 @@ def finish_delivery(
     FAILED needs `next_attempt_at`. Raises NotProven when SUCCEEDED is claimed without a success or
     warning status for every object.
     """
-    # the case first: two deliveries that end together must see one another
     case = locked_case(tx, claim.case_id)
-    row = _locked(tx, claim.delivery_id)
+    row = locked_delivery(tx, claim.delivery_id)
     if case is None or row is None or row["lease_token"] != claim.token:
         return False
     if (outcome is DeliveryOutcome.FAILED) != (next_attempt_at is not None):
@@ -179,9 +191,10 @@ def finish_delivery(
     }[outcome]
     if outcome is DeliveryOutcome.SUCCEEDED:
         _check_proven(tx, claim)
-    _move(tx, row, event, now, next_attempt_at=next_attempt_at, last_error=reason)
+    move_delivery(tx, row, event, now, next_attempt_at=next_attempt_at, last_error=reason)
     if next_attempt_at is not None:
         defer(tx, Step.DELIVER, key=claim.delivery_id, at=next_attempt_at)
+    let_followers_go(tx, row, at=next_attempt_at or now)
     record_event(
         tx,
         actor=claim.owner,
@@ -191,7 +204,7 @@ def finish_delivery(
         objects=(claim.delivery_id,),
         details={"destination": claim.destination, "attempt": claim.attempt, "reason": reason},
     )
-    _settle(tx, case, now)
+    settle(tx, case, actor=claim.owner, now=now)
     return True
 
 
@@ -202,21 +215,19 @@ def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime)
     """
     check_aware(now)
     try:
-        report = tx.connection.execute(
-            select(deliveries.c.report_id).where(deliveries.c.id == UUID(delivery_id))
-        ).scalar()
+        case_id = case_of_delivery(tx, delivery_id)
     except ValueError:
-        report = None
-    if report is None:
+        case_id = None
+    if case_id is None:
         raise UnknownRow(f"no delivery {delivery_id}; leukonode deliveries lists them")
-    case_id = _case_id(tx, report)
     case = locked_case(tx, case_id)
-    row = _locked(tx, delivery_id)
+    row = locked_delivery(tx, delivery_id)
     if case is None or row is None or row["state"] != DeliveryState.DEAD:
         return False
-    _move(tx, row, DeliveryEvent.RETRIED_BY_PERSON, now, next_attempt_at=now, attempts=0)
+    move_delivery(tx, row, DeliveryEvent.RETRIED_BY_PERSON, now, next_attempt_at=now, attempts=0)
     defer(tx, Step.DELIVER, key=delivery_id)
-    if case["state"] == CaseState.UNDELIVERED and _latest_report(tx, case) == report:
+    latest = latest_report(tx, case["id"])
+    if case["state"] == CaseState.UNDELIVERED and latest == row["report_id"]:
         move_case(tx, case, CaseEvent.DELIVERY_RETRIED, now=now, due_at=None)
     record_event(
         tx,
@@ -230,23 +241,14 @@ def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime)
 
 
 def is_success(status: int | None) -> bool:
-    """The peer holds the object: success, or a warning (PS3.4 B.2.3: coerced, elements discarded)."""
-    return status is not None and (status == 0x0000 or 0xB000 <= status <= 0xBFFF)
+    """The peer holds the object: it said success or warning (PS3.7 annex C), or that it has this SOP
+    Instance already (0111, there too), as after an attempt whose end was never recorded."""
+    return status is not None and (status in _TAKEN or 0xB000 <= status <= 0xBFFF)
 
 
-def _settle(tx: Transaction, case: RowMapping, now: datetime) -> None:
-    """Once every delivery of the latest report has ended, the case has."""
-    if case["state"] != CaseState.DELIVERING:
-        return
-    states = set(
-        tx.connection.execute(
-            select(deliveries.c.state).where(deliveries.c.report_id == _latest_report(tx, case))
-        ).scalars()
-    )
-    if states == {DeliveryState.DELIVERED}:
-        move_case(tx, case, CaseEvent.ALL_DELIVERED, now=now, due_at=None)
-    elif states <= {DeliveryState.DELIVERED, DeliveryState.DEAD}:
-        move_case(tx, case, CaseEvent.DELIVERY_GIVEN_UP, now=now, due_at=None)
+# success; requested optional attributes not supported, attribute list error, attribute value out of
+# range: warnings; duplicate SOP instance
+_TAKEN = frozenset({0x0000, 0x0001, 0x0107, 0x0116, 0x0111})
 
 
 def _check_proven(tx: Transaction, claim: DeliveryClaim) -> None:
@@ -262,41 +264,3 @@ def _check_proven(tx: Transaction, claim: DeliveryClaim) -> None:
             f"delivery {claim.delivery_id} has no success from its peer for {', '.join(owed)}; "
             "record each object's status first"
         )
-
-
-def _locked(tx: Transaction, delivery_id: str) -> RowMapping | None:
-    query = select(deliveries).where(deliveries.c.id == UUID(delivery_id)).with_for_update()
-    return tx.connection.execute(query).mappings().first()
-
-
-def _move(
-    tx: Transaction, row: RowMapping, event: DeliveryEvent, now: datetime, **values: object
-) -> None:
-    """Write the state that follows; a hold ends unless `values` begin one."""
-    check_aware(now)
-    changed: dict[str, object] = {
-        "state": next_delivery_state(DeliveryState(row["state"]), event).value,
-        "lease_owner": None,
-        "lease_token": None,
-        "lease_until": None,
-        "next_attempt_at": None,
-        "changed_at": now,
-    }
-    tx.connection.execute(
-        update(deliveries).where(deliveries.c.id == row["id"]).values(**(changed | values))
-    )
-
-
-def _case_id(tx: Transaction, report_id: UUID) -> CaseId:
-    found = tx.connection.execute(select(reports.c.case_id).where(reports.c.id == report_id))
-    return CaseId(str(found.scalar_one()))
-
-
-def _latest_report(tx: Transaction, case: RowMapping) -> UUID:
-    found: UUID = tx.connection.execute(
-        select(reports.c.id)
-        .where(reports.c.case_id == case["id"])
-        .order_by(reports.c.revision.desc())
-        .limit(1)
-    ).scalar_one()
-    return found

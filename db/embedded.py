@@ -12,6 +12,7 @@
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -39,6 +40,7 @@ START_SECONDS = 60  # crash recovery on a loaded machine included
 ORPHAN_SECONDS = 30  # for a server that a dead supervisor left
 SUPERUSER, OWNER, DATABASE = "postgres", "leukonode", "leukonode"
 PR_SET_PDEATHSIG = 1
+PORTS = range(20_000, 32_000)
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -50,7 +52,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "password_encryption": "scram-sha-256",
     "max_connections": "100",
-    # a log file that may be sent to a helper: no statements, no parameters, no DETAIL with a row
+    # a log file that may be sent to somebody who helps: no statements, no parameters, no DETAIL with a row
     "logging_collector": "on",
     "log_directory": "log",
     "log_filename": "postgresql-%a.log",
@@ -110,7 +112,7 @@ class EmbeddedServer:
             if memory is None:
                 memory = _Memory(
                     cluster=str(home.cluster),
-                    port=_free_port(),
+                    port=_free_port(self._data_dir),
                     superuser_password=secrets.token_urlsafe(24),
                     password=secrets.token_urlsafe(24),
                 )
@@ -204,7 +206,7 @@ class EmbeddedServer:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if not _port_is_free(memory.port):
-                memory = _with_port(memory, _free_port())
+                memory = _with_port(memory, _free_port(self._data_dir))
                 _remember(self._data_dir, memory)
             self._keeper = _Keeper(home, memory.port)
             while self._keeper.alive() and time.monotonic() < deadline:
@@ -409,12 +411,15 @@ def _end_orphans(cluster: Path) -> None:
 
 
 def _processes_in(cluster: Path) -> set[int]:
-    """Processes that work in the cluster's folder, as postmaster and all its children do."""
+    """PostgreSQL processes that work in the cluster's folder, as postmaster and all its children do.
+    Somebody's shell that stands there is none of them."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if (entry / "cwd").readlink() == cluster:
+                # "postgres (deleted)" where the package was replaced while an orphan ran
+                program = (entry / "exe").readlink().name.split(" ")[0]
+                if program == "postgres" and (entry / "cwd").readlink() == cluster:
                     found.add(int(entry.name))
     return found
 
@@ -497,11 +502,20 @@ def _with_port(memory: _Memory, port: int) -> _Memory:
     return _Memory(**{**asdict(memory), "port": port})
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_port(data_dir: Path) -> int:
+    """The first free one from a place that the folder's name decides: so it is the same once more
+    when `postgres.json` is lost, and below the range from which systems lend ports to clients, so that
+    none of them takes it while the server is down."""
+    digest = hashlib.sha256(os.fsencode(data_dir)).digest()
+    first = int.from_bytes(digest[:4], "big") % len(PORTS)
+    for step in range(len(PORTS)):
+        port = PORTS[(first + step) % len(PORTS)]
+        if _port_is_free(port):
+            return port
+    raise EmbeddedServerError(
+        f"no port from {PORTS[0]} to {PORTS[-1]} is free on 127.0.0.1; end programs that hold them, "
+        "or set LEUKONODE_DATABASE_URL"
+    )
 
 
 def _port_is_free(port: int) -> bool:

@@ -265,7 +265,8 @@ _IMAGES = text("""
 """)
 
 _ANALYSES = text("""
-    SELECT a.*, b.bundle_id, b.untrained, r.leukocytes, r.blasts, r.morphological_blasts, r.adequacy
+    SELECT a.*, b.bundle_id, b.untrained, r.leukocytes, r.blasts,
+           r.morphological_blasts, r.morphological_total, r.adequacy
       FROM leukonode.analyses AS a
       LEFT JOIN leukonode.bundles AS b ON b.id = a.bundle
       LEFT JOIN leukonode.results AS r ON r.analysis_id = a.id
@@ -331,15 +332,15 @@ def _case_line(row: RowMapping) -> CaseLine:
         received_at=row["received_at"],
         changed_at=row["changed_at"],
         leukocytes=row["leukocytes"],
-        blasts=_share(row, "blasts"),
+        blasts=_share(row["blasts"], row["leukocytes"]),
         adequacy=row["adequacy"],
         untrained=row["untrained"],
         reports=row["reports"],
     )
 
 
-def _share(row: RowMapping, name: str) -> Proportion | None:
-    return Proportion(row[name], row["leukocytes"]) if row["leukocytes"] is not None else None
+def _share(count: int | None, total: int | None) -> Proportion | None:
+    return None if count is None or total is None else Proportion(count, total)
 
 
 def _images(conn: Connection, case_id: UUID) -> tuple[ImageLine, ...]:
@@ -375,8 +376,8 @@ def _analyses(conn: Connection, case_id: UUID) -> tuple[AnalysisLine, ...]:
             untrained=row["untrained"],
             engine=row["engine"],
             leukocytes=row["leukocytes"],
-            blasts=_share(row, "blasts"),
-            morphological_blasts=_share(row, "morphological_blasts"),
+            blasts=_share(row["blasts"], row["leukocytes"]),
+            morphological_blasts=_share(row["morphological_blasts"], row["morphological_total"]),
             adequacy=row["adequacy"],
             counts=tuple(counted[row["id"], "class"]),
             subtypes=tuple(counted[row["id"], "subtype"]),

@@ -6,6 +6,7 @@ job is made again by the sweeper, so nothing depends on a job being run exactly 
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +31,7 @@ HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
 ANALYSE_AT_ONCE, OTHERS_AT_ONCE = 1, 2
+FRAMES = 5  # of an error, in the log
 
 
 class Step(StrEnum):
@@ -115,17 +117,50 @@ async def run_worker(
     name: str = "worker",
 ) -> None:
     """Run handlers (key -> None, each in a thread) until cancelled: one `analyse` at a time, two of
-    the rest. Outlives a restart of PostgreSQL. Cancelled, it waits for the handlers that run."""
+    the rest. Cancelled, it waits for the handlers that run.
+
+    Outlives a restart of PostgreSQL. The two lanes connect for themselves: one that has lost the
+    database waits for the handlers it runs before it connects again, and an analysis may be long. A
+    handler that raises ends its job; it is logged without its message, which may hold patient data.
+    """
+    analyse: dict[Step, Callable[[str], None]] = {}
+    others: dict[Step, Callable[[str], None]] = {}
+    for step, handler in handlers.items():
+        (analyse if step is Step.ANALYSE else others)[step] = handler
+    lanes = [
+        asyncio.create_task(_keep_lane(url, lane, name=name, at_once=at_once))
+        for lane, at_once in ((analyse, ANALYSE_AT_ONCE), (others, OTHERS_AT_ONCE))
+        if lane
+    ]
+    try:
+        # a lane ends only by an error that connecting again does not mend
+        await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in lanes:
+            task.cancel()
+        ended = await asyncio.gather(*lanes, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _keep_lane(
+    url: str, handlers: Mapping[Step, Callable[[str], None]], *, name: str, at_once: int
+) -> None:
+    steps = ", ".join(handlers)
     while True:
         try:
-            await _run_once(url, handlers, name=name)
-            log.warning("worker %s lost the database; it connects again", name)
+            await _run_lane(url, handlers, name=name, at_once=at_once)
+            log.warning("worker %s (%s) lost the database; it connects again", name, steps)
         except (ConnectorException, psycopg.Error, psycopg_pool.PoolTimeout) as error:
-            log.warning("worker %s: no database (%s); it tries again", name, type(error).__name__)
+            kind = type(error).__name__
+            log.warning("worker %s (%s): no database (%s); it tries again", name, steps, kind)
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-async def _run_once(url: str, handlers: Mapping[Step, Callable[[str], None]], *, name: str) -> None:
+async def _run_lane(
+    url: str, handlers: Mapping[Step, Callable[[str], None]], *, name: str, at_once: int
+) -> None:
     """Until cancelled, or until the connection to the database is lost."""
     app = procrastinate.App(
         connector=procrastinate.PsycopgConnector(
@@ -133,53 +168,46 @@ async def _run_once(url: str, handlers: Mapping[Step, Callable[[str], None]], *,
             kwargs={"options": "-c search_path=queue"},
             configure=_take_service_role,
             min_size=1,
-            max_size=ANALYSE_AT_ONCE + OTHERS_AT_ONCE + 3,
+            max_size=at_once + 3,
             timeout=10,
         )
     )
     for step, handler in handlers.items():
-        app.task(name=_task_name(step), queue=step.value)(_called_with_key(handler))
-    others = [s.value for s in handlers if s is not Step.ANALYSE]
-    lanes = [([Step.ANALYSE.value], ANALYSE_AT_ONCE)] if Step.ANALYSE in handlers else []
-    lanes += [(others, OTHERS_AT_ONCE)] if others else []
+        app.task(name=_task_name(step), queue=step.value)(_called_with_key(step, handler))
     async with app.open_async():
-        workers = [
-            asyncio.create_task(
-                app.run_worker_async(
-                    queues=queues,
-                    concurrency=concurrency,
-                    name=name,
-                    listen_notify=True,
-                    fetch_job_polling_interval=POLL_SECONDS,
-                    update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=STALLED_SECONDS,
-                    delete_jobs="always",
-                    install_signal_handlers=False,
-                )
-            )
-            for queues, concurrency in lanes
-        ]
-        try:
-            # one lane that ends has lost the database: the others end too, and all start anew
-            await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            ended = await asyncio.gather(*workers, return_exceptions=True)
-        for outcome in ended:
-            if isinstance(outcome, Exception):
-                raise outcome
+        await app.run_worker_async(
+            queues=[step.value for step in handlers],
+            concurrency=at_once,
+            name=name,
+            listen_notify=True,
+            fetch_job_polling_interval=POLL_SECONDS,
+            update_heartbeat_interval=HEARTBEAT_SECONDS,
+            stalled_worker_timeout=STALLED_SECONDS,
+            delete_jobs="always",
+            install_signal_handlers=False,
+        )
 
 
 def _task_name(step: Step) -> str:
     return f"leukonode.{step}"
 
 
-def _called_with_key(handler: Callable[[str], None]) -> Callable[..., None]:
+def _called_with_key(step: Step, handler: Callable[[str], None]) -> Callable[..., None]:
     def run(*, key: str) -> None:
-        handler(key)
+        try:
+            handler(key)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the worker goes on)
+            # not on to procrastinate, which would log the message and the whole trace
+            said = type(error).__name__, _place_of(error)
+            log.error("%s %s: %s at %s", step, key, *said)  # noqa: TRY400 (the same holds here)
 
     return run
+
+
+def _place_of(error: BaseException) -> str:
+    """`file:line`, the innermost first: no message and no source line."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    return " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames))
 
 
 async def _take_service_role(connection: psycopg.AsyncConnection) -> None:

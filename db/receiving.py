@@ -55,7 +55,7 @@ class InstanceRole(StrEnum):
 class IntakeKind(StrEnum):
     NEW = "new"
     AGAIN = "again"  # the same object once more: acknowledged, nothing changed
-    CONFLICT = "conflict"  # the same UID with other content: quarantine
+    CONFLICT = "conflict"  # the same UID with other content or encoding: quarantine
     OTHER_PATIENT = "other patient"  # its study is known under another patient: quarantine
 
 
@@ -103,7 +103,7 @@ def receive_instance(
     tx.connection.execute(select(func.pg_advisory_xact_lock(_lock_key(arrival.instance_uid))))
     known = (
         tx.connection.execute(
-            select(instances.c.case_id, instances.c.sha256).where(
+            select(instances.c.case_id, instances.c.sha256, instances.c.transfer_syntax_uid).where(
                 instances.c.instance_uid == arrival.instance_uid
             )
         )
@@ -111,7 +111,11 @@ def receive_instance(
         .first()
     )
     if known is not None:
-        same = known["sha256"] == arrival.sha256
+        # the digest is of the data set alone: the same bytes say another thing in another syntax
+        same = (known["sha256"], known["transfer_syntax_uid"]) == (
+            arrival.sha256,
+            clean(arrival.transfer_syntax_uid),
+        )
         kind = IntakeKind.AGAIN if same else IntakeKind.CONFLICT
         return _told(tx, arrival, kind, CaseId(str(known["case_id"])))
     case = _case_of(tx, arrival, now)
@@ -171,8 +175,10 @@ def record_quarantine(
     store_key: str,
     calling_ae: str,
     now: datetime,
+    case_id: CaseId | None = None,
 ) -> None:
-    """Record an object that was kept but not taken. `detail` in words, without patient data."""
+    """Record an object that was kept but not taken. `detail` in words, without patient data;
+    `case_id` where it is known (`Intake.case_id`)."""
     check_aware(now)
     tx.connection.execute(
         insert(quarantine).values(
@@ -193,6 +199,7 @@ def record_quarantine(
         actor=f"ae:{calling_ae}",
         event="object quarantined",
         outcome="refused",
+        case_id=case_id,
         objects=tuple(uid for uid in (instance_uid,) if uid is not None),
         details={"reason": reason.value, "detail": detail, "sha256": sha256},
     )

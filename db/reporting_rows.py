@@ -10,6 +10,8 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 from db._leases import (
     ATTEMPTS,
+    PUT_BACK,
+    AfterFailure,
     backoff,
     check_aware,
     extend,
@@ -36,6 +38,7 @@ from domain.identities import (
 from domain.states import CaseEvent, CaseState, CompletedBy, DeliveryState, ReportStatus
 
 __all__ = [
+    "AfterFailure",
     "IssuedReport",
     "ObjectKind",
     "ReportClaim",
@@ -236,37 +239,61 @@ def finish_report(
             **{f"{made.kind.value}_sha256": made.sha256 for made in objects},
         },
     )
+    if not destinations:
+        record_event(
+            tx,
+            actor=claim.owner,
+            event="case reported",
+            case_id=claim.case_id,
+            objects=(claim.report_id,),
+        )
     return True
 
 
-def fail_report(tx: Transaction, claim: ReportClaim, *, reason: str, now: datetime) -> bool:
-    """Give the case back. True: it will be tried again; False: given up, the case is FAILED (or the
-    hold is gone)."""
+def fail_report(
+    tx: Transaction, claim: ReportClaim, *, reason: str, now: datetime, counts: bool = True
+) -> AfterFailure:
+    """Give the case back: AGAIN, or HOLD_GONE. GIVEN_UP: no more attempts, the case is FAILED.
+
+    `counts` False: not the case's fault (disk full, the service stops); the attempt is not counted
+    and the case is due again after 30 s.
+    """
     case = held_case(tx, claim.case_id, claim.token)
     if case is None:
-        return False
-    again = claim.attempt < ATTEMPTS
-    due_at = now + backoff(claim.attempt) if again else None
+        return AfterFailure.HOLD_GONE
+    again = claim.attempt < ATTEMPTS or not counts
+    due_at = now + (backoff(claim.attempt) if counts else PUT_BACK) if again else None
     move_case(
         tx,
         case,
         CaseEvent.LEASE_EXPIRED if again else CaseEvent.GIVEN_UP,
         now=now,
         due_at=due_at,
-        attempts=claim.attempt,
+        attempts=claim.attempt if counts else claim.attempt - 1,
     )
     if again:
         defer(tx, Step.REPORT, key=claim.case_id, at=due_at)
     record_event(
         tx,
         actor=claim.owner,
-        event="report failed",
+        event="report failed" if counts else "report put back",
         outcome="failure",
         case_id=claim.case_id,
         objects=(claim.report_id,),
         details={"attempt": claim.attempt, "reason": reason, "again": again},
     )
-    return again
+    if again:
+        return AfterFailure.AGAIN
+    record_event(
+        tx,
+        actor=claim.owner,
+        event="case given up",
+        outcome="failure",
+        case_id=claim.case_id,
+        objects=(claim.report_id,),
+        details={"attempt": claim.attempt, "reason": reason},
+    )
+    return AfterFailure.GIVEN_UP
 
 
 def reports_of(conn: Connection, case_id: UUID) -> tuple[IssuedReport, ...]:

@@ -7,33 +7,31 @@ locked at this moment are alive, and are passed over.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, Select, Table, func, or_, select, text, update
+from sqlalchemy import ColumnElement, RowMapping, Table, func, or_, select, text
 
+from db._delivery_rows import let_followers_go, move_delivery, settle
 from db._leases import ATTEMPTS, check_aware, move_case
 from db.audit import record_event
 from db.database import Transaction
 from db.queue import Step, defer, end_stalled_jobs
 from db.tables import cases, deliveries, reports
 from domain.identities import CaseId
-from domain.states import (
-    CaseEvent,
-    CaseState,
-    DeliveryEvent,
-    DeliveryState,
-    next_delivery_state,
-)
+from domain.states import CaseEvent, CaseState, DeliveryEvent
 
 __all__ = ["SweepResult", "sweep"]
 
 ACTOR = "sweeper"
 SWEEPING = 2_740_918_365_501_977  # the advisory lock: any number, the same in every version
+DELIVERY_ATTEMPTS = 10  # then a delivery whose worker died once more is given up
+# after ATTEMPTS a claim only writes down that the analysis fails; if even that kills its worker ...
+ANALYSIS_DEATHS = 2 * ATTEMPTS
 AT_ONCE = 200  # rows of a kind in one transaction; the next sweep takes the next ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
     leases_ended: int  # cases and deliveries back in their waiting state
-    given_up: int  # cases FAILED because every attempt at their report died
+    given_up: int  # cases FAILED, deliveries DEAD: every attempt at them died
     woken: int  # waiting rows that had no job and were given one
     stalled_jobs: int  # jobs of dead workers ended
 
@@ -46,17 +44,28 @@ def sweep(tx: Transaction, *, now: datetime, gone: str | None = None) -> SweepRe
     if not alone:  # another worker sweeps at this moment
         return SweepResult(leases_ended=0, given_up=0, woken=0, stalled_jobs=0)
     stalled = end_stalled_jobs(tx)
-    ended, given_up = _end_case_leases(tx, now, gone)
-    ended += _end_delivery_leases(tx, now, gone)
+    cases_ended, cases_lost = _end_case_leases(tx, now, gone)
+    deliveries_ended, deliveries_lost = _end_delivery_leases(tx, now, gone)
     return SweepResult(
-        leases_ended=ended, given_up=given_up, woken=_wake(tx, now), stalled_jobs=stalled
+        leases_ended=cases_ended + deliveries_ended,
+        given_up=cases_lost + deliveries_lost,
+        woken=_wake(tx, now),
+        stalled_jobs=stalled,
     )
 
 
 def _end_case_leases(tx: Transaction, now: datetime, gone: str | None) -> tuple[int, int]:
     ended = given_up = 0
-    for row in _rows(tx, _expired(cases, now, gone)):
-        lost = row["state"] == CaseState.REPORTING and row["attempts"] >= ATTEMPTS
+    expired = (
+        select(cases)
+        .where(_expired(cases, now, gone))
+        .order_by(cases.c.id)
+        .limit(AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    for row in tx.connection.execute(expired).mappings().all():
+        limit = ATTEMPTS if row["state"] == CaseState.REPORTING else ANALYSIS_DEATHS
+        lost = row["attempts"] >= limit
         event = CaseEvent.GIVEN_UP if lost else CaseEvent.LEASE_EXPIRED
         state = move_case(
             tx,
@@ -83,35 +92,55 @@ def _end_case_leases(tx: Transaction, now: datetime, gone: str | None) -> tuple[
     return ended, given_up
 
 
-def _end_delivery_leases(tx: Transaction, now: datetime, gone: str | None) -> int:
-    rows = _rows(tx, _expired(deliveries, now, gone))
-    for row in rows:
-        state = next_delivery_state(DeliveryState(row["state"]), DeliveryEvent.LEASE_EXPIRED)
-        tx.connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id == row["id"])
-            .values(
-                state=state.value,
-                next_attempt_at=now,
-                lease_owner=None,
-                lease_token=None,
-                lease_until=None,
-                changed_at=now,
-            )
-        )
-        case_id = tx.connection.execute(
-            select(reports.c.case_id).where(reports.c.id == row["report_id"])
-        ).scalar_one()
-        record_event(
-            tx,
-            actor=ACTOR,
-            event="lease expired",
-            outcome="failure",
-            case_id=CaseId(str(case_id)),
-            objects=(str(row["id"]),),
-            details={"owner": row["lease_owner"], "destination": row["destination"]},
-        )
-    return len(rows)
+def _end_delivery_leases(tx: Transaction, now: datetime, gone: str | None) -> tuple[int, int]:
+    ended = given_up = 0
+    # with their cases, and none that would have to be waited for: others lock the case first
+    expired = (
+        select(deliveries, reports.c.case_id)
+        .join(reports, reports.c.id == deliveries.c.report_id)
+        .join(cases, cases.c.id == reports.c.case_id)
+        .where(_expired(deliveries, now, gone))
+        .order_by(deliveries.c.id)
+        .limit(AT_ONCE)
+        .with_for_update(of=[deliveries, cases], skip_locked=True)
+    )
+    for row in tx.connection.execute(expired).mappings().all():
+        lost = row["attempts"] >= DELIVERY_ATTEMPTS
+        if lost:
+            _give_up_delivery(tx, row, now)
+        else:
+            move_delivery(tx, row, DeliveryEvent.LEASE_EXPIRED, now, next_attempt_at=now)
+            _tell_delivery(tx, row, "lease expired")
+        ended += not lost
+        given_up += lost
+    return ended, given_up
+
+
+def _give_up_delivery(tx: Transaction, row: RowMapping, now: datetime) -> None:
+    reason = f"the worker that sent it died, at attempt {row['attempts']}"
+    move_delivery(tx, row, DeliveryEvent.GIVEN_UP, now, last_error=reason)
+    let_followers_go(tx, row, at=now)
+    _tell_delivery(tx, row, "delivery given up", reason=reason)
+    # read anew: another of its deliveries may have ended the case in this very sweep
+    case = tx.connection.execute(select(cases).where(cases.c.id == row["case_id"]))
+    settle(tx, case.mappings().one(), actor=ACTOR, now=now)
+
+
+def _tell_delivery(tx: Transaction, row: RowMapping, event: str, **details: str) -> None:
+    record_event(
+        tx,
+        actor=ACTOR,
+        event=event,
+        outcome="failure",
+        case_id=CaseId(str(row["case_id"])),
+        objects=(str(row["id"]),),
+        details={
+            "owner": row["lease_owner"],
+            "destination": row["destination"],
+            "attempt": row["attempts"],
+            **details,
+        },
+    )
 
 
 def _wake(tx: Transaction, now: datetime) -> int:
@@ -148,13 +177,7 @@ _WITHOUT_JOB = text("""
 """)
 
 
-def _expired(table: Table, now: datetime, gone: str | None) -> Select[tuple[object, ...]]:
-    query = select(table).where(
-        table.c.lease_token.is_not(None),
-        or_(table.c.lease_until < now, table.c.lease_owner == gone),
+def _expired(table: Table, now: datetime, gone: str | None) -> ColumnElement[bool]:
+    return table.c.lease_token.is_not(None) & or_(
+        table.c.lease_until < now, table.c.lease_owner == gone
     )
-    return query.order_by(table.c.id).limit(AT_ONCE).with_for_update(skip_locked=True)
-
-
-def _rows(tx: Transaction, query: Select[tuple[object, ...]]) -> list[RowMapping]:
-    return list(tx.connection.execute(query).mappings())

@@ -286,6 +286,7 @@ images = Table(
     Column("frames", Integer, nullable=False),
     Column("domain", Text, nullable=False),
     Column("given_um_per_px", FLOATS),  # (x, y) of the header
+    Column("pixel_aspect", Double),
     Column("monochrome", Boolean, nullable=False),
     Column("refusal", _Str, nullable=False),
     Column("header_warnings", _Strs, nullable=False),
@@ -362,8 +363,9 @@ results = Table(
     metadata,
     _analysis_key(),
     Column("leukocytes", Integer, nullable=False),
-    Column("blasts", Integer, nullable=False),
+    Column("blasts", Integer),  # null: stage 5 failed, so none were counted
     Column("morphological_blasts", Integer, nullable=False),
+    Column("morphological_total", Integer, nullable=False),  # N and the cells stage 5 rejected
     Column("overruled", Integer, nullable=False),
     Column("disagreements", Integer, nullable=False),
     Column("adequacy", Text, nullable=False),

@@ -51,7 +51,7 @@ class House:
     transfer_syntaxes: Sequence[str]
     on_store: Callable[[Arrival], Reply]
     on_event: Callable[[NodeEvent], None]
-    has_place_for: Callable[["Acceptor"], bool]
+    take_place: Callable[["Acceptor"], bool]  # at once or not at all; `left` gives it back
     left: Callable[["Acceptor"], None]
 
 
@@ -68,14 +68,14 @@ class _Admission(ACSE):
         services = services_for(
             self._house.peers, ae_title=caller.calling_ae, address=caller.peer_address
         )
-        if not self._house.has_place_for(caller):
-            self._reject(_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT, "too many associations")
-        elif not services:
+        if not services:
             self._reject(_PERMANENT, _BY_USER, _CALLING_AE, "calling AE title is not let in")
         elif caller.called_ae != self._house.ae_title:
             self._reject(_PERMANENT, _BY_USER, _CALLED_AE, "called AE title is not this node")
         elif 0 < caller.peer_max_pdu < SMALLEST_PDU_BYTES:
             self._reject(_PERMANENT, _BY_USER, _NO_REASON, "maximum PDU length is too small")
+        elif not self._house.take_place(caller):
+            self._reject(_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT, "too many associations")
         else:
             caller.acceptor.supported_contexts = _contexts_for(services, self._house)
             super()._negotiate_as_acceptor()
@@ -87,7 +87,9 @@ class _Admission(ACSE):
 
 
 def _contexts_for(services: frozenset[Service], house: House) -> list[PresentationContext]:
-    contexts = [build_context(VERIFICATION.uid, [entry.uid for entry in UNCOMPRESSED])]
+    contexts = []
+    if Service.ECHO in services:
+        contexts.append(build_context(VERIFICATION.uid, [entry.uid for entry in UNCOMPRESSED]))
     contexts += [
         build_context(entry.uid, list(house.transfer_syntaxes))
         for entry in input_classes_for(services)
@@ -167,8 +169,7 @@ class Acceptor(GuardedAssociation):
         if self.reader.is_alive():
             self.close_socket()
             self.reader.join(timeout=self.limits.associate_seconds)
-        broken = self.messages.left_over()
-        if broken is not None:
+        for broken in self.messages.left_over():
             broken.discard()
             self.tell(EventKind.TRANSFER_BROKEN, reason=self._why_ended())
         if self.is_rejected:
@@ -197,24 +198,33 @@ class Acceptor(GuardedAssociation):
         message: Message = msg
         self.idle.clear()
         try:
-            command = message.command
-            if command.mistyped is not None:
-                reply = Reply.of(StoreStatus.MISTYPED_ARGUMENT, command.mistyped)
-            elif command.field == CommandField.STORE:
-                reply = self._store(command, message.sink, context_id)
-            elif command.field == CommandField.ECHO:
-                reply = Reply.of(StoreStatus.SUCCESS)
-                self.tell(EventKind.ECHO, status=reply.status)
-            else:
-                reply = Reply.of(StoreStatus.UNRECOGNISED_OPERATION)
-            if message.sink is not None:
-                message.sink.discard()
+            reply = self._reply_to(message, context_id)
             self.messages.answered = True
-            self.post(context_id, response(command, reply), is_command=True)
+            self.post(context_id, response(message.command, reply), is_command=True)
         finally:
             # the work may have taken longer than a peer may be silent
             self.dul._idle_timer.restart()  # noqa: SLF001
             self.idle.set()
+
+    def _reply_to(self, message: Message, context_id: int) -> Reply:
+        """Whatever happens, there is a reply, and no file is left that was not moved away."""
+        command = message.command
+        try:
+            if command.mistyped is not None:
+                return Reply.of(StoreStatus.MISTYPED_ARGUMENT, command.mistyped)
+            if command.field == CommandField.STORE:
+                return self._store(command, message.sink, context_id)
+            if command.field == CommandField.ECHO:
+                reply = Reply.of(StoreStatus.SUCCESS)
+                self.tell(EventKind.ECHO, status=reply.status)
+                return reply
+            return Reply.of(StoreStatus.UNRECOGNISED_OPERATION)
+        except Exception as error:  # noqa: BLE001 - no memory, for one; the peer gets an answer
+            log_failure(LOGGER, "request failed", error)
+            return Reply.of(StoreStatus.PROCESSING_FAILURE)
+        finally:
+            if message.sink is not None:
+                message.sink.discard()
 
     def sink_for(self, command: Command, context_id: int) -> IncomingObject | None:
         if command.field != CommandField.STORE or command.mistyped is not None:

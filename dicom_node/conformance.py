@@ -123,16 +123,11 @@ SYNTAXES = (
     Entry(f"{_SYNTAX}.4.81", "JPEG-LS Lossy (Near-Lossless) Image Compression"),
     Entry(f"{_SYNTAX}.4.90", "JPEG 2000 Image Compression (Lossless Only)"),
     Entry(f"{_SYNTAX}.4.91", "JPEG 2000 Image Compression"),
-    Entry(f"{_SYNTAX}.4.201", "High-Throughput JPEG 2000 Image Compression (Lossless Only)"),
-    Entry(
-        f"{_SYNTAX}.4.202",
-        "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)",
-    ),
-    Entry(f"{_SYNTAX}.4.203", "High-Throughput JPEG 2000 Image Compression"),
 )
 
 _JPIP = "the receiver would fetch an address that the peer supplies"
 _VIDEO = "video is not read"
+_UNPROVEN = "no proven decoder"
 REFUSED_SYNTAXES = (
     Entry(f"{_SYNTAX}.2", "Explicit VR Big Endian", "retired"),
     Entry(
@@ -145,10 +140,21 @@ REFUSED_SYNTAXES = (
     Entry(f"{_SYNTAX}.4.204", "JPIP HTJ2K Referenced", _JPIP),
     Entry(f"{_SYNTAX}.4.205", "JPIP HTJ2K Referenced Deflate", _JPIP),
     *(Entry(f"{_SYNTAX}.4.{n}", f"MPEG and HEVC video (.4.{n})", _VIDEO) for n in range(100, 109)),
-    Entry(f"{_SYNTAX}.4.110", "JPEG XL Lossless", "no proven decoder"),
-    Entry(f"{_SYNTAX}.4.111", "JPEG XL JPEG Recompression", "no proven decoder"),
-    Entry(f"{_SYNTAX}.4.112", "JPEG XL", "no proven decoder"),
-    Entry(f"{_SYNTAX}.8.1", "Deflated Image Frame Compression", "no proven decoder"),
+    Entry(
+        f"{_SYNTAX}.4.201",
+        "High-Throughput JPEG 2000 Image Compression (Lossless Only)",
+        _UNPROVEN,
+    ),
+    Entry(
+        f"{_SYNTAX}.4.202",
+        "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)",
+        _UNPROVEN,
+    ),
+    Entry(f"{_SYNTAX}.4.203", "High-Throughput JPEG 2000 Image Compression", _UNPROVEN),
+    Entry(f"{_SYNTAX}.4.110", "JPEG XL Lossless", _UNPROVEN),
+    Entry(f"{_SYNTAX}.4.111", "JPEG XL JPEG Recompression", _UNPROVEN),
+    Entry(f"{_SYNTAX}.4.112", "JPEG XL", _UNPROVEN),
+    Entry(f"{_SYNTAX}.8.1", "Deflated Image Frame Compression", _UNPROVEN),
 )
 
 

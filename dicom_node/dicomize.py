@@ -20,14 +20,16 @@ from pydicom.encaps import encapsulate
 from dicom_node.codestream import CodestreamHeader, StoredColour, jpeg_header
 from dicom_node.dicomize_flow import dicomize_flow_cytometry
 from dicom_node.dicomize_slide import RegionReader, SlideSyntax, dicomize_slide
-from dicom_node.made_objects import BadLabelError, Labels, new_object, write
-from dicom_node.pictures import decode_picture, read_bytes
+from dicom_node.made_objects import BadLabelError, Labels, new_object, tell_losses, write
+from dicom_node.picture_origin import PictureOrigin
+from dicom_node.pictures import decode_picture, origin_of, read_bytes
 from domain.image import Pixels
 
 __all__ = [
     "BadLabelError",
     "Labels",
     "PictureArray",
+    "PictureOrigin",
     "RegionReader",
     "SlideSyntax",
     "dicomize",
@@ -55,6 +57,7 @@ class _Picture:
     digest: str
     pixels: Pixels
     jpeg: bytes | None
+    origin: PictureOrigin
 
 
 def dicomize(
@@ -79,6 +82,7 @@ def dicomize(
             now=now,
             content=[*digests, str(spacing_um)],
             number=number,
+            acquired=read.origin.acquired,
         )
         made.AcquisitionContextSequence = []
         made.ImageType = ["ORIGINAL", "PRIMARY"]
@@ -100,12 +104,17 @@ def _digest(picture: Path | PictureArray) -> str:
 
 def _read(picture: Path | PictureArray, digest: str) -> _Picture:
     if isinstance(picture, PictureArray):
-        return _Picture(digest=digest, pixels=picture.pixels, jpeg=None)
+        return _Picture(digest=digest, pixels=picture.pixels, jpeg=None, origin=PictureOrigin())
     data = read_bytes(picture)
     pixels, warnings = decode_picture(data)
     # a turned picture would be shown unturned by readers that do not look into EXIF
     as_it_is = data.startswith(b"\xff\xd8") and not warnings
-    return _Picture(digest=digest, pixels=pixels, jpeg=data if as_it_is else None)
+    return _Picture(
+        digest=digest,
+        pixels=pixels,
+        jpeg=data if as_it_is else None,
+        origin=origin_of(picture, data),
+    )
 
 
 def _add_pixels(made: Dataset, picture: _Picture) -> str:
@@ -134,7 +143,8 @@ def _add_pixels(made: Dataset, picture: _Picture) -> str:
         made.SamplesPerPixel, made.PhotometricInterpretation = 3, "RGB"
         made.PlanarConfiguration = 0
         data = np.ascontiguousarray(picture.pixels).tobytes()
-    made.LossyImageCompression = "00"
+    ratio = picture.origin.jpeg_ratio
+    tell_losses(made, [] if ratio is None else [ratio])
     made.PixelData = data + b"\0" * (len(data) % 2)
     made["PixelData"].VR = "OB"
     return _EXPLICIT
@@ -149,6 +159,4 @@ def _describe_jpeg(made: Dataset, header: CodestreamHeader, *, ratio: float) -> 
         # VL objects know no YBR_FULL; how chroma is shared is the codestream's to say anyway
         is_rgb = header.colour is StoredColour.RGB
         made.PhotometricInterpretation = "RGB" if is_rgb else "YBR_FULL_422"
-    made.LossyImageCompression = "01"
-    made.LossyImageCompressionRatio = f"{ratio:.2f}"
-    made.LossyImageCompressionMethod = "ISO_10918_1"
+    tell_losses(made, [ratio])

@@ -24,7 +24,8 @@ from PIL import Image, ImageCms
 from pydicom.dataset import Dataset
 from pydicom.pixels.encoders.base import get_encoder
 
-from dicom_node.made_objects import BadLabelError, Labels, code, new_object, write
+from dicom_node.made_objects import BadLabelError, Labels, code, new_object, tell_losses, write
+from dicom_node.picture_origin import PictureOrigin
 from domain.identities import derived_uid
 from domain.image import Pixels
 
@@ -73,9 +74,14 @@ def dicomize_slide(
     now: datetime,
     tile_px: int = 256,
     syntax: SlideSyntax = SlideSyntax.JPEG_BASELINE,
+    origin: PictureOrigin = PictureOrigin(),  # noqa: B008  frozen
 ) -> Path:
     """One TILED_FULL whole-slide object; tiles are asked for and written one at a time. Edge
-    tiles are asked for without their padding, which is white."""
+    tiles are asked for without their padding, which is white.
+
+    `origin` is that of the picture the regions come from (`PictureSource.origin`). The class wants
+    an Acquisition DateTime: the date of the file stands for one that is not told, and without
+    either the object goes without, which a validator will remark."""
     if not (isfinite(um_per_px) and um_per_px > 0):
         raise BadLabelError("a slide needs a positive number of micrometres per pixel")
     if width_px < 1 or height_px < 1 or not 64 <= tile_px <= 4096:
@@ -100,6 +106,7 @@ def dicomize_slide(
             frames=frames,
             syntax=syntax,
             ratio=raw_bytes / stored_bytes,
+            origin=origin,
         )
         path = out / f"{made.SOPInstanceUID}.dcm"
         write(made, path, transfer_syntax=syntax.value)
@@ -172,6 +179,7 @@ def _header(
     frames: int,
     syntax: SlideSyntax,
     ratio: float,
+    origin: PictureOrigin,
 ) -> Dataset:
     made = new_object(
         labels,
@@ -179,6 +187,7 @@ def _header(
         modality="SM",
         now=now,
         content=[digest, syntax.value, f"{size} {um_per_px} {tile_px}"],
+        acquired=origin.acquired or origin.modified,
     )
     made.AcquisitionContextSequence = []
     series = str(made.SeriesInstanceUID)
@@ -195,10 +204,10 @@ def _header(
     made.ImagedVolumeDepth = 1.0
     made.TotalPixelMatrixColumns, made.TotalPixelMatrixRows = size
     made.TotalPixelMatrixFocalPlanes = 1
-    origin = Dataset()
-    origin.XOffsetInSlideCoordinateSystem = 20.0
-    origin.YOffsetInSlideCoordinateSystem = 40.0
-    made.TotalPixelMatrixOriginSequence = [origin]
+    corner = Dataset()
+    corner.XOffsetInSlideCoordinateSystem = 20.0
+    corner.YOffsetInSlideCoordinateSystem = 40.0
+    made.TotalPixelMatrixOriginSequence = [corner]
     made.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
     _add_dimensions(made, series)
     _add_optical_path(made)
@@ -209,11 +218,8 @@ def _header(
     made.PhotometricInterpretation = _PHOTOMETRIC[syntax]
     made.PlanarConfiguration = 0
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 8, 8, 7, 0
-    made.LossyImageCompression = "00"
-    if syntax is SlideSyntax.JPEG_BASELINE:
-        made.LossyImageCompression = "01"
-        made.LossyImageCompressionRatio = f"{ratio:.2f}"
-        made.LossyImageCompressionMethod = "ISO_10918_1"
+    before = [] if origin.jpeg_ratio is None else [origin.jpeg_ratio]
+    tell_losses(made, [*before, ratio] if syntax is SlideSyntax.JPEG_BASELINE else before)
     return made
 
 

@@ -9,12 +9,13 @@ Text    decoded from the data set's own Specific Character Set, inherited by ite
 pydicom's own conversion would warn with the value in the warning; nothing of it is used here.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding
-from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
@@ -24,6 +25,8 @@ __all__ = ["Elements"]
 
 _INTEGERS = {"US": "<H", "UL": "<I", "SS": "<h", "SL": "<i"}
 _RESETS_ENCODING = {0x09, 0x0A, 0x0C, 0x0D, 0x3D, 0x5E}  # TAB LF FF CR = ^ (PS3.5 6.1.2.5.3)
+_WHOLE_NUMBER = re.compile(r"[+-]?\d{1,11}", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _ESCAPE = b"\x1b"
 _MAX_TEXT_BYTES = 65_536
@@ -66,10 +69,6 @@ class Elements:
         text = self.text(keyword)
         return tuple(v.strip(" \0") for v in text.split("\\")) if text else ()
 
-    def is_single(self, keyword: str) -> bool:
-        """Holds one value only, whatever the dictionary allows."""
-        return dictionary_VM(_tag(keyword)) == "1" or "\\" not in self.text(keyword)
-
     def integer(self, keyword: str) -> int | None:
         """A single US, UL, SS, SL or IS value."""
         data = self._bytes(keyword)
@@ -78,7 +77,7 @@ class Elements:
         vr = dictionary_VR(_tag(keyword))
         if vr == "IS":
             text = data.decode("ascii", "replace").strip(" \0")
-            if len(text) > 12 or not text.lstrip("+-").isascii() or not text.lstrip("+-").isdigit():
+            if not _WHOLE_NUMBER.fullmatch(text):
                 raise malformed(Fault.UNREADABLE, f"{keyword} is no whole number", keyword)
             return int(text)
         layout = _INTEGERS[vr]
@@ -192,10 +191,7 @@ def _charset_names(value: Any) -> list[str]:
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+    return float(text) if _DECIMAL.fullmatch(text) else float("nan")
 
 
 def _unknown(name: str, encoding: str) -> bool:

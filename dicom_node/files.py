@@ -3,7 +3,8 @@
 In      a path
 Out     DicomFile: elements before the pixels, transfer syntax, the offset of Pixel Data; FramePlaces
 Refuses MalformedObject
-Memory  the header, and 16 bytes for each fragment; never the pixels
+Memory  the header, and 17 bytes for each fragment; never the pixels. How large a header may be is
+        the structural scan's to say (`scan`), which every file passes before it is opened here
 Offset tables are hostile input: fragments are found by walking the items, a table only says which
 of them begin a frame, where that is not plain already (PS3.5 A.4).
 """
@@ -19,38 +20,27 @@ from typing import BinaryIO
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from dicom_node.begin import EXPLICIT, IMPLICIT, LONG_VRS, data_set_begin
 from dicom_node.codecs import FrameLayout
 from dicom_node.elements import Elements
 from dicom_node.faults import Fault, malformed
 from dicom_node.limits import Limits
 
-__all__ = ["DicomFile", "FramePlaces", "find_frames", "looks_like_dicom", "open_dicom"]
+__all__ = [
+    "DicomFile",
+    "FramePlaces",
+    "find_frames",
+    "open_dicom",
+]
 
 _PER_FRAME = 0x52009230
 _PIXEL_DATA = 0x7FE00010
 _FIRST_PIXEL_TAG = 0x7FE00008  # float, double float and integer pixel data
-_LONG_VRS = {
-    b"OB",
-    b"OD",
-    b"OF",
-    b"OL",
-    b"OV",
-    b"OW",
-    b"SQ",
-    b"SV",
-    b"UC",
-    b"UN",
-    b"UR",
-    b"UT",
-    b"UV",
-}
-_EXPLICIT, _IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 _UNREAD = {  # parsed by nobody here: retired, or a few bytes that inflate to any size
     "1.2.840.10008.1.2.2": "Big Endian",
     "1.2.840.10008.1.2.1.99": "Deflated",
 }
 _UNDEFINED = 0xFFFFFFFF
-_MAX_META_BYTES = 65_536
 _CODESTREAM_STARTS = (b"\xff\xd8", b"\xff\x4f")
 
 
@@ -74,7 +64,7 @@ class DicomFile:
             return iter(())
         with self.path.open("rb") as file:
             file.seek(self.per_frame_offset)
-            implicit = self.transfer_syntax == _IMPLICIT
+            implicit = self.transfer_syntax == IMPLICIT
             groups = _parse(file, implicit=implicit, before=_PER_FRAME + 1)
         return Elements(groups, parent=self.elements).items("PerFrameFunctionalGroupsSequence")
 
@@ -96,45 +86,21 @@ class FramePlaces:
         return b"".join(parts)
 
 
-def looks_like_dicom(head: bytes) -> bool:
-    """By the first 132 bytes: the prefix, or elements of group 0002 or 0008 without one."""
-    if head[128:132] == b"DICM":
-        return True
-    return head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0" and len(head) >= 8
-
-
 def open_dicom(path: Path, limits: Limits) -> DicomFile:
     """Parse everything before the pixels. A file without preamble or meta group is read with a
     warning, as imported files sometimes are; what comes from the network has both."""
-    warnings: list[str] = []
     with path.open("rb") as file:
         size = file.seek(0, 2)
-        file.seek(0)
-        head = file.read(132)
-        if not looks_like_dicom(head):
-            raise malformed(Fault.UNREADABLE, "the file is no DICOM object")
-        start = 132
-        if head[128:132] != b"DICM":
-            start = 0
-            warnings.append("the file has no DICOM preamble")
-        elif head[:128].strip(b"\0") and head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            warnings.append(
-                "the file's preamble holds bytes that are neither zero nor a TIFF header"
-            )
-        file.seek(start)
-        syntax, start = _meta(file, start)
+        begin = data_set_begin(file)
+        syntax = begin.transfer_syntax
         if syntax in _UNREAD:
             raise malformed(
                 Fault.SYNTAX_NOT_READ,
                 f"transfer syntax {_UNREAD[syntax]} is not read; send it as "
                 "Explicit VR Little Endian",
             )
-        file.seek(start)
-        if not syntax:
-            syntax = _EXPLICIT if file.read(6)[4:6].isalpha() else _IMPLICIT
-            warnings.append("the file does not name its transfer syntax; read as Little Endian")
-            file.seek(start)
-        implicit = syntax == _IMPLICIT
+        file.seek(begin.offset)
+        implicit = syntax == IMPLICIT
         dataset = _parse(file, implicit=implicit, before=_PER_FRAME)
         per_frame = None
         at = file.tell()
@@ -154,7 +120,7 @@ def open_dicom(path: Path, limits: Limits) -> DicomFile:
         pixel_offset=offset,
         pixel_length=length,
         size_bytes=size,
-        warnings=tuple(warnings),
+        warnings=begin.warnings,
     )
 
 
@@ -162,7 +128,7 @@ def find_frames(opened: DicomFile, layout: FrameLayout, frames: int, limits: Lim
     """Where the frames lie; the lengths must be those that the image needs."""
     if opened.pixel_offset is None:
         raise malformed(Fault.ATTRIBUTE_MISSING, "the object has no Pixel Data", "PixelData")
-    encapsulated = layout.transfer_syntax not in (_IMPLICIT, _EXPLICIT)
+    encapsulated = layout.transfer_syntax not in (IMPLICIT, EXPLICIT)
     if encapsulated != (opened.pixel_length == _UNDEFINED):
         raise malformed(
             Fault.PIXEL_LENGTH, "Pixel Data is not stored as its transfer syntax says", "PixelData"
@@ -183,7 +149,7 @@ def find_frames(opened: DicomFile, layout: FrameLayout, frames: int, limits: Lim
             first=range(frames + 1),
         )
     with opened.path.open("rb") as file:
-        table, offsets, lengths, starts = _walk_items(file, opened, limits)
+        table, offsets, lengths, starts = _walk_items(file, opened, frames, limits)
     first = _frame_starts(frames, table, offsets, starts)
     return FramePlaces(offsets=offsets, lengths=lengths, first=first)
 
@@ -199,27 +165,6 @@ class _Same(Sequence[int]):
 
     def __getitem__(self, index: int) -> int:  # type: ignore[override]  # slices are not used
         return self._number
-
-
-def _meta(file: BinaryIO, start: int) -> tuple[str, int]:
-    """Transfer syntax ("" when not named) and where the data set begins (PS3.10 7.1)."""
-    syntax = ""
-    at = start
-    while at - start < _MAX_META_BYTES:
-        file.seek(at)
-        head = file.read(12)
-        if len(head) < 8 or head[:2] != b"\x02\0":
-            return syntax, at
-        length, header = struct.unpack_from("<H", head, 6)[0], 8
-        if head[4:6] in _LONG_VRS:
-            if len(head) < 12:
-                break
-            length, header = struct.unpack_from("<I", head, 8)[0], 12
-        if head[2:4] == b"\x10\0":
-            file.seek(at + header)
-            syntax = file.read(min(length, 64)).decode("ascii", "replace").strip(" \0")
-        at += header + length
-    raise malformed(Fault.UNREADABLE, "the file's meta information never ends")
 
 
 def _parse(file: BinaryIO, *, implicit: bool, before: int) -> Dataset:
@@ -253,7 +198,7 @@ def _skip(file: BinaryIO, *, implicit: bool, limits: Limits) -> None:
             depth -= 1
         else:
             if not implicit and not is_item:
-                if head[4:6] in _LONG_VRS:
+                if head[4:6] in LONG_VRS:
                     length = struct.unpack("<I", file.read(4).ljust(4, b"\0"))[0]
                 else:
                     length = struct.unpack_from("<H", head, 6)[0]
@@ -282,9 +227,9 @@ def _pixel_element(file: BinaryIO, *, implicit: bool) -> tuple[int | None, int]:
 
 
 def _walk_items(
-    file: BinaryIO, opened: DicomFile, limits: Limits
+    file: BinaryIO, opened: DicomFile, frames: int, limits: Limits
 ) -> "tuple[bytes, array[int], array[int], array[int]]":
-    """Basic offset table, and of each fragment: offset, length, whether it begins a codestream."""
+    """Basic offset table (empty when it has not one entry a frame), and of each fragment: offset, length, whether it begins a codestream."""
     at = opened.pixel_offset or 0
     table: bytes | None = None
     offsets, lengths, starts = array("Q"), array("Q"), array("B")
@@ -300,7 +245,7 @@ def _walk_items(
             raise malformed(Fault.FRAGMENTS, "Pixel Data has broken fragments", "PixelData")
         if table is None:
             file.seek(at + 8)
-            table = file.read(length)
+            table = file.read(length) if length == 4 * frames else b""
         else:
             if len(offsets) >= limits.fragments:
                 raise malformed(Fault.OVER_LIMIT, "Pixel Data has too many fragments", "PixelData")

@@ -7,6 +7,7 @@ The house mapping (PS3.3 A.8.4 used for it) names the channels in a private bloc
 channel is its In-Stack Position Number (PS3.3 C.7.6.16.2.2).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from dicom_node.headers import Instance
 from domain.image import Box, Domain, Field, ImageHeader, Pixels
 
 __all__ = ["FrameSource"]
+
+_CHANNEL_NUMBER = re.compile(r"[1-9]\d{0,4}", re.ASCII)
 
 
 class FrameSource:
@@ -73,19 +76,18 @@ class FrameSource:
 
 
 def _channels(instance: Instance) -> list[int]:
-    """Indices of the brightfield frames; all of them when the object knows one channel only."""
+    """Indices of the brightfield frames. All of them, when no more than one channel is named and no
+    frame says that it is of another."""
     elements = instance.file.elements
     names = elements.private(IFC_GROUP, IFC_CREATOR, CHANNELS).split("\\")
     frames = instance.header.image.frames
-    if len(names) == 1:
+    positions = []
+    for _, groups in zip(range(frames), instance.file.per_frame(), strict=False):
+        content = groups.first("FrameContentSequence")
+        positions.append(content.integer("InStackPositionNumber") if content else None)
+    if len(names) == 1 and all(p is None or p <= 1 for p in positions):
         return list(range(frames))
     told = elements.private(IFC_GROUP, IFC_CREATOR, IS_BRIGHTFIELD_CHANNEL)
-    if not told.isdecimal():
+    if not _CHANNEL_NUMBER.fullmatch(told):
         return []
-    chosen = []
-    for index, groups in enumerate(instance.file.per_frame()):
-        content = groups.first("FrameContentSequence")
-        position = content.integer("InStackPositionNumber") if content else None
-        if index < frames and position == int(told):
-            chosen.append(index)
-    return chosen
+    return [index for index, position in enumerate(positions) if position == int(told)]

@@ -6,7 +6,9 @@ The network's thread calls `write`, which never raises: what goes wrong becomes 
 """
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import secrets
 import shutil
 from pathlib import Path
@@ -15,8 +17,9 @@ from dicom_node.limits import MIB, Limits
 from dicom_node.statuses import StoreStatus
 from domain.identities import Sha256
 
-__all__ = ["IncomingObject", "clear", "has_room"]
+__all__ = ["IncomingFolder", "IncomingObject", "has_room"]
 
+_FOLDER = "node-"
 _PREFIX, _SUFFIX = "incoming-", ".part"
 _CHECK_EVERY_BYTES = 64 * MIB
 
@@ -26,11 +29,70 @@ def has_room(folder: Path, limits: Limits) -> bool:
     return shutil.disk_usage(folder).free >= limits.free_disk_bytes
 
 
-def clear(folder: Path) -> int:
-    """Remove what an earlier run left half-written; says how many."""
+class IncomingFolder:
+    """This run's own folder inside `parent`, which several runs may share. Whoever is alive holds a
+    lock on its folder, so that one without is abandoned, whatever process has its number now."""
+
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
+        self.path = parent / f"{_FOLDER}{os.getpid()}-{secrets.token_hex(8)}"
+        self._lock: int | None = None
+
+    def open(self) -> int:
+        """Make and lock it, and remove those that are abandoned; says how many files were in them.
+
+        Raises OSError.
+        """
+        self._parent.mkdir(parents=True, exist_ok=True)
+        door = os.open(self._parent, os.O_RDONLY)
+        try:
+            fcntl.flock(
+                door, fcntl.LOCK_EX
+            )  # else another run might take a new folder for abandoned
+            self.path.mkdir(exist_ok=True)
+            if self._lock is None:
+                self._lock = _locked(self.path)
+            return sum(
+                _removed(left) for left in self._parent.glob(f"{_FOLDER}*") if left != self.path
+            )
+        finally:
+            os.close(door)
+
+    def close(self) -> None:
+        """Give it up, and remove it if nothing is in it."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+        os.close(self._lock)
+        self._lock = None
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None when another run has it."""
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        return None
+    return held
+
+
+def _removed(folder: Path) -> int:
+    """Remove an abandoned folder with our half-received files, and nothing else; says how many."""
+    held = _locked(folder)
+    if held is None:
+        return 0
     left = list(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
     for path in left:
         path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    os.close(held)
     return len(left)
 
 
@@ -100,7 +162,9 @@ class IncomingObject:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
-        self.path.unlink(missing_ok=True)
+        # a file that cannot be removed goes at the next start
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
     def _out_of_disk(self) -> None:
         self.refusal = StoreStatus.OUT_OF_DISK

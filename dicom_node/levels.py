@@ -14,6 +14,7 @@ __all__ = ["choose_levels"]
 
 _SAME_AREA = 0.02  # relative difference of width or height in micrometres, beyond two pixels
 _SAME_SCALE = 1.05
+_ANALYSED = (ImageRole.VOLUME, ImageRole.FIELD)
 
 
 def choose_levels(
@@ -22,10 +23,18 @@ def choose_levels(
     """(to be analysed, (left out, why)), each in the order given.
 
     `um_per_px` is the scale of the networks: of each slide the coarsest level that is no coarser
-    is taken, without one the finest. All that is no slide is to be analysed, and so is a slide
-    that is refused, unless another level of it is read: its refusal has to be reported.
+    is taken, without one the finest. A field is to be analysed, and so is a slide that is refused,
+    unless another level of it is read: its refusal has to be reported. Labels, overviews and
+    thumbnails are left out beside anything else, so that no result counts them as images that
+    could not be read.
     """
     why: dict[str, str] = {}
+    if any(h.role in _ANALYSED for h in headers):
+        why = {
+            h.instance_uid: f"a slide's {h.role} is not analysed"
+            for h in headers
+            if h.role not in _ANALYSED
+        }
     for slide in _slides(h for h in headers if h.role is ImageRole.VOLUME):
         best = _best([h for h in slide if not h.image.refusal] or slide, um_per_px)
         part_of = best.concatenation.uid if best.concatenation else None

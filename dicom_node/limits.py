@@ -16,9 +16,9 @@ class Limits:
     """Bounds on connections, on one object's bytes and on its structure."""
 
     # the network
-    associations_per_address: int = 16
+    associations_per_address: int = 16  # one place is left to others, however few there are
     associate_seconds: float = 15.0  # from the connection to the last byte of A-ASSOCIATE-RQ
-    pdu_seconds: float = 30.0  # from a PDU's first byte to its last, and to send one
+    pdu_seconds: float = 30.0  # from a PDU's or command's first byte to its last; to send one
     object_seconds: float = 3600.0  # from the C-STORE command to the last byte of its data set
     idle_seconds: float = 60.0  # silence on an open association
     stop_seconds: float = 10.0  # for an answer that is being worked out when the node stops
@@ -31,6 +31,8 @@ class Limits:
     nesting: int = 32
     elements: int = 4_000_000  # per-frame functional groups of 200,000 tiles
     fragments: int = 1_000_000
+    element_bytes: int = 64 * MIB  # one value beside the pixels; they are parsed in memory
+    header_bytes: int = 256 * MIB  # all that is beside the pixels
     frames: int = 1_000_000
     frame_bytes: int = 1 * GIB  # decoded
     matrix_px: int = 1_000_000  # longer side of a slide's total pixel matrix

@@ -28,6 +28,7 @@ __all__ = [
     "Labels",
     "code",
     "new_object",
+    "tell_losses",
     "write",
 ]
 
@@ -105,9 +106,11 @@ def new_object(
     content: Sequence[str],
     number: int = 1,
     container: tuple[str, str, str] = SLIDE_CONTAINER,
+    acquired: str = "",
 ) -> Dataset:
     """A data set without pixels. UIDs are derived from labels, moment and `content` (digests of
-    all pictures of the call, and how they are stored), so that the same call gives the same object and any other another."""
+    all pictures of the call, and how they are stored), so that the same call gives the same object and any other another.
+    `acquired` (DT) is when the picture was taken; nothing is said where nobody knows."""
     if now.tzinfo is None:
         raise ValueError("now must know its time zone")
     study_uid = labels.study_uid or StudyUID(
@@ -130,7 +133,8 @@ def new_object(
     made.StudyInstanceUID = study_uid
     made.StudyDate = made.SeriesDate = made.ContentDate = f"{now:%Y%m%d}"
     made.StudyTime = made.SeriesTime = made.ContentTime = f"{now:%H%M%S}"
-    made.AcquisitionDateTime = f"{now:%Y%m%d%H%M%S}"
+    if acquired:
+        made.AcquisitionDateTime = acquired
     made.StudyID = labels.accession
     made.AccessionNumber = labels.accession
     made.ReferringPhysicianName = ""
@@ -147,6 +151,14 @@ def new_object(
     made.BurnedInAnnotation = "NO"
     _add_specimen(made, labels, container)
     return made
+
+
+def tell_losses(made: Dataset, ratios: Sequence[float]) -> None:
+    """Lossy Image Compression and what belongs to it; one ratio for each time JPEG was applied."""
+    made.LossyImageCompression = "01" if ratios else "00"
+    if ratios:
+        made.LossyImageCompressionRatio = [f"{ratio:.2f}" for ratio in ratios]
+        made.LossyImageCompressionMethod = ["ISO_10918_1"] * len(ratios)
 
 
 def write(made: Dataset, path: Path, *, transfer_syntax: str) -> None:

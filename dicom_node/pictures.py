@@ -11,8 +11,8 @@ scale is unknown.
 
 import hashlib
 import io
-import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -22,18 +22,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dicom_node.frame_cache import DECODED
 from dicom_node.geometry import clipped, fitting_factor, smaller
 from dicom_node.image_module import MAX_FRAME_PX
-from dicom_node.pillow import BROKEN_PICTURE, load_whole
+from dicom_node.picture_origin import PictureOrigin, picture_origin
+from dicom_node.pillow import BROKEN_PICTURE, PICTURE_FORMATS, load_whole
+from dicom_node.tiff_page import TiffPage, first_page
 from domain.identities import Sha256
 from domain.image import Box, Domain, Field, ImageHeader, Pixels, UnreadablePixels
 
-__all__ = ["NotAnImage", "PictureSource", "decode_picture", "is_picture", "read_bytes"]
+__all__ = ["NotAnImage", "PictureSource", "decode_picture", "is_picture", "origin_of", "read_bytes"]
 
 MAX_FILE_BYTES = 1024**3
-_FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FLOW_CYTOMETRY_COMPRESSIONS = (30817, 30818)  # of the maker of .cif and .rif files
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _ORIENTATION = 0x0112
+_MAX_SAMPLES = 4  # colour and transparency
 
 
 class NotAnImage(UnreadablePixels):
@@ -49,6 +51,7 @@ class PictureSource:
         self._image = image
         self._single_cell = single_cell
         self._sha256 = Sha256(hashlib.sha256(data).hexdigest())
+        self._origin = origin_of(path, data)
         pixels, warnings = decode_picture(data)
         height, width = pixels.shape[:2]
         self._header = ImageHeader(
@@ -66,6 +69,11 @@ class PictureSource:
     @property
     def header(self) -> ImageHeader:
         return self._header
+
+    @property
+    def origin(self) -> PictureOrigin:
+        """When it was taken, and what was lost; for `dicomize_slide`."""
+        return self._origin
 
     @property
     def _key(self) -> tuple[str, str, int]:
@@ -115,6 +123,15 @@ def read_bytes(path: Path) -> bytes:
         raise NotAnImage(f"the file cannot be opened: {unreadable.strerror}") from unreadable
 
 
+def origin_of(path: Path, data: bytes) -> PictureOrigin:
+    """What the file at `path`, whose bytes are `data`, says of where it comes from."""
+    try:
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):
+        modified = None
+    return picture_origin(data, modified=modified)
+
+
 def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     """(H, W, 3) RGB and warnings."""
     if not data:
@@ -123,17 +140,18 @@ def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
         raise NotAnImage("the file is no JPEG, PNG, BMP or TIFF picture and no DICOM object")
     if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
         raise NotAnImage("the picture is cut off before its end")
-    if _compression(data) in _FLOW_CYTOMETRY_COMPRESSIONS:
+    page = first_page(data)
+    if page.compression in _FLOW_CYTOMETRY_COMPRESSIONS:
         raise NotAnImage(
             "no open reader for .cif and .rif files; export TIFFs from the instrument's program"
         )
+    _check_size(page.width_px, page.height_px)
     warnings: list[str] = []
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as image:
             _check_size(image.width, image.height)
-            if getattr(image, "n_frames", 1) > 1 and image.format == "TIFF":
+            if page.has_next:
                 warnings.append("the file has several pages; the first is read")
-            image.seek(0)
             load_whole(image)
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 warnings.append("turned as its EXIF orientation says")
@@ -142,7 +160,7 @@ def decode_picture(data: bytes) -> tuple[Pixels, tuple[str, ...]]:
     except NotAnImage:
         raise
     except UnidentifiedImageError:
-        return _deep_colour_tiff(data), ()
+        return _deep_colour_tiff(data, page), ()
     except BROKEN_PICTURE as broken:
         raise NotAnImage("the picture is broken or cut off") from broken
 
@@ -158,10 +176,13 @@ def _eight_bit(image: Image.Image) -> Pixels:
     return np.array(image.convert("RGB"), np.uint8)
 
 
-def _deep_colour_tiff(data: bytes) -> Pixels:
-    """16-bit colour TIFFs are beyond Pillow; the high bytes are kept."""
-    if not data.startswith(_MAGIC[3:]):
+def _deep_colour_tiff(data: bytes, page: TiffPage) -> Pixels:
+    """TIFFs that are beyond Pillow, in 16-bit colour; the high bytes are kept. Their size is known,
+    and allowed, before the decoder makes room for it."""
+    if not data.startswith(_MAGIC[3:]) or not page.width_px or not page.height_px:
         raise NotAnImage("the picture is broken or cut off")
+    if page.samples > _MAX_SAMPLES:
+        raise NotAnImage("the TIFF has more than four samples per pixel")
     try:
         deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as broken:
@@ -175,24 +196,6 @@ def _deep_colour_tiff(data: bytes) -> Pixels:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_FRAME_PX:
         raise NotAnImage("the picture has more than 80 million pixels")
-
-
-def _compression(data: bytes) -> int:
-    """Compression of the first page of a classic TIFF, 0 for all else (TIFF 6.0 section 2)."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None or len(data) < 8:
-        return 0
-    at = struct.unpack_from(f"{order}I", data, 4)[0]
-    if at + 2 > len(data):
-        return 0
-    for n in range(struct.unpack_from(f"{order}H", data, at)[0]):
-        entry = at + 2 + 12 * n
-        if entry + 12 > len(data):
-            return 0
-        if struct.unpack_from(f"{order}H", data, entry)[0] == 259:
-            value: int = struct.unpack_from(f"{order}H", data, entry + 8)[0]
-            return value
-    return 0
 
 
 def _is_grey(pixels: Pixels) -> bool:

@@ -4,7 +4,9 @@
 
 from PIL import Image, ImageFile
 
-__all__ = ["BROKEN_PICTURE", "load_whole"]
+__all__ = ["BROKEN_PICTURE", "PICTURE_FORMATS", "load_whole"]
+
+PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "TIFF")
 
 # what Pillow raises for a picture that is broken, cut off or far too large
 BROKEN_PICTURE = (

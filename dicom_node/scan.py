@@ -17,7 +17,7 @@ from pydicom.datadict import tag_for_keyword
 from dicom_node.conformance import IMAGE_CLASSES, SYNTAXES
 from dicom_node.errors import MalformedObject
 from dicom_node.limits import Limits
-from dicom_node.part10 import Bytes, is_uid, read_file_head, uid_text
+from dicom_node.part10 import Bytes, FileHead, is_uid, read_file_head, uid_text
 from dicom_node.statuses import StoreStatus
 from dicom_node.walk import PIXEL_DATA, Place, Structure, walk
 from domain.identities import InstanceUID, SeriesUID, SopClassUID, StudyUID
@@ -45,8 +45,11 @@ class Scan:
     frames: int  # 0 without Pixel Data
 
 
-def scan_dataset(path: Path, transfer_syntax: str | None, limits: Limits) -> Scan:
-    """Walk the file; `transfer_syntax` None takes that of the file meta.
+def scan_dataset(
+    path: Path, transfer_syntax: str | None, limits: Limits, *, dataset_offset: int | None = None
+) -> Scan:
+    """Walk the file; `transfer_syntax` None takes that of the file meta. `dataset_offset` is where
+    the data set begins in a file that has no preamble, and so is no Part 10 file.
 
     Raises MalformedObject, and OSError when the file cannot be opened.
     """
@@ -54,11 +57,20 @@ def scan_dataset(path: Path, transfer_syntax: str | None, limits: Limits) -> Sca
         if not file.seek(0, 2):
             raise MalformedObject(StoreStatus.NO_DATA_SET, "the file is empty")
         with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            return _scan(data, transfer_syntax, limits)
+            head = (
+                read_file_head(data)
+                if dataset_offset is None
+                else FileHead(
+                    sop_class_uid="",
+                    sop_instance_uid="",
+                    transfer_syntax="",
+                    dataset_offset=dataset_offset,
+                )
+            )
+            return _scan(data, head, transfer_syntax, limits)
 
 
-def _scan(data: Bytes, transfer_syntax: str | None, limits: Limits) -> Scan:
-    head = read_file_head(data)
+def _scan(data: Bytes, head: FileHead, transfer_syntax: str | None, limits: Limits) -> Scan:
     syntax = head.transfer_syntax if transfer_syntax is None else transfer_syntax
     if syntax not in _KNOWN:
         raise MalformedObject(
@@ -145,19 +157,20 @@ def _check_fragments(reader: "_Reader", frames: int) -> None:
     base = fragments[0][0]
     lengths = {start - base: length for start, length in fragments}
     basic = reader.structure.offset_table
-    if basic is not None and basic.length:
-        offsets = reader.integers(basic, "I")
-        if len(offsets) != frames or not _all_hit(offsets, lengths):
-            raise MalformedObject(
-                StoreStatus.BAD_OFFSETS, "Basic Offset Table does not fit", PIXEL_DATA
-            )
+    if (
+        basic is not None
+        and basic.length
+        and not _all_hit(reader.integers(basic, "I", count=frames), lengths)
+    ):
+        raise MalformedObject(
+            StoreStatus.BAD_OFFSETS, "Basic Offset Table does not fit", PIXEL_DATA
+        )
     extended = reader.structure.places.get(_tag("ExtendedOffsetTable"))
     if extended is not None:
-        offsets = reader.integers(extended, "Q")
-        sizes = reader.integers(reader.place("ExtendedOffsetTableLengths"), "Q")
+        offsets = reader.integers(extended, "Q", count=frames)
+        sizes = reader.integers(reader.place("ExtendedOffsetTableLengths"), "Q", count=frames)
         if (
             (basic is not None and basic.length)
-            or not len(offsets) == len(sizes) == frames
             or not _all_hit(offsets, lengths)
             or any(size > lengths[at] for at, size in zip(offsets, sizes, strict=True))
         ):
@@ -258,10 +271,10 @@ class _Reader:
             return ""
         return self.raw(place).decode("latin-1").strip(" \0")
 
-    def integers(self, place: Place, code: str) -> tuple[int, ...]:
-        """All of a table's little endian integers; `code` as in `struct`."""
-        count, rest = divmod(place.length, struct.calcsize(f"<{code}"))
-        if rest or not count:
+    def integers(self, place: Place, code: str, *, count: int) -> tuple[int, ...]:
+        """A table of `count` little endian integers; `code` as in `struct`. The length is compared
+        before anything is unpacked: it is the peer's to declare, up to 4 GiB."""
+        if place.length != count * struct.calcsize(f"<{code}"):
             raise MalformedObject(
                 StoreStatus.BAD_OFFSETS, "an offset table has an impossible length", PIXEL_DATA
             )

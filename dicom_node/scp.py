@@ -15,11 +15,11 @@ from pathlib import Path
 
 from pynetdicom.ae import ApplicationEntity
 
-from dicom_node import incoming
 from dicom_node.acceptor import Acceptor, House
 from dicom_node.arrivals import Arrival, EventKind, NodeEvent
 from dicom_node.conformance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.errors import DicomNodeError, log_failure
+from dicom_node.incoming import IncomingFolder
 from dicom_node.limits import Limits
 from dicom_node.peers import PeerRule, is_ae_title
 from dicom_node.statuses import Reply
@@ -51,7 +51,8 @@ class StorageScp:
         on_store: Callable[[Arrival], Reply],
         on_event: Callable[[NodeEvent], None],
     ) -> None:
-        """`port` 0 takes a free one. `transfer_syntaxes`: conformance.accepted_syntaxes.
+        """`port` 0 takes a free one. `transfer_syntaxes`: conformance.accepted_syntaxes. Objects
+        are received in a folder of this run's own inside `incoming_dir`.
 
         Raises ValueError when the AE title is none.
         """
@@ -59,15 +60,18 @@ class StorageScp:
             raise ValueError(f"AE title {ae_title!r} is none; use 1 to 16 letters, digits, '_'")
         self._address = (bind, port)
         self._max_associations = max_associations
+        # one place is left to others, and one connection over them: no host shuts out the rest
+        self._per_address = min(limits.associations_per_address, max(1, max_associations - 1))
+        self._incoming = IncomingFolder(incoming_dir)
         self._house = House(
             ae_title=ae_title.strip(),
             peers=peers,
             limits=limits,
-            incoming_dir=incoming_dir,
+            incoming_dir=self._incoming.path,
             transfer_syntaxes=tuple(transfer_syntaxes),
             on_store=on_store,
             on_event=on_event,
-            has_place_for=self._has_place_for,
+            take_place=self._take_place,
             left=self._left,
         )
         self._ae = ApplicationEntity(ae_title)
@@ -75,21 +79,18 @@ class StorageScp:
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._lock = threading.Lock()
-        self._open: set[Acceptor] = set()
+        self._open: set[Acceptor] = set()  # connections
+        self._seated: set[Acceptor] = set()  # those with an association
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._port = port
 
     def start(self) -> None:
-        """Remove what an earlier run left in the incoming folder and listen.
+        """Listen, and remove what runs that are gone left half-received.
 
-        Raises DicomNodeError when the address or port cannot be had.
+        Raises DicomNodeError when the address or port, or the folder, cannot be had.
         """
-        self._house.incoming_dir.mkdir(parents=True, exist_ok=True)
-        left = incoming.clear(self._house.incoming_dir)
-        if left:
-            LOGGER.info("removed %d half-received files of an earlier run", left)
         host, port = self._address
         try:
             self._listener = _listen(host, port)
@@ -98,6 +99,16 @@ class StorageScp:
                 f"cannot listen on {host}:{port}: {error.strerror or error}; "
                 "choose another port or end the program that has it"
             ) from error
+        try:
+            left = self._incoming.open()
+        except OSError as error:
+            self._listener.close()
+            raise DicomNodeError(
+                f"cannot use the folder for what is received: {error.strerror or error}; "
+                "let this program write there"
+            ) from error
+        if left:
+            LOGGER.info("removed %d half-received files of an earlier run", left)
         self._port = self._listener.getsockname()[1]
         self._stopping.clear()
         self._thread = threading.Thread(target=self._accept, name="dicom-listener", daemon=True)
@@ -122,6 +133,7 @@ class StorageScp:
             association.join(max(1.0, deadline - time.monotonic()))
             if association.is_alive():
                 association.close_socket()
+        self._incoming.close()
 
     @property
     def port(self) -> int:
@@ -146,12 +158,17 @@ class StorageScp:
 
     def _welcome(self, connected: socket.socket, peer_address: str) -> None:
         # twice the places, so that one over the limit still gets its A-ASSOCIATE-RJ
+        total = 2 * self._max_associations
         with self._lock:
-            crowded = len(self._open) >= 2 * self._max_associations
+            neighbours = sum(a.peer_address == peer_address for a in self._open)
+            crowded = len(self._open) >= total or neighbours >= min(
+                2 * self._per_address, total - 1
+            )
         if crowded:
             connected.close()
             self._tell_crowded(peer_address)
             return
+        association = None
         try:
             association = Acceptor(self._ae, connected, peer_address, self._house)
             with self._lock:
@@ -161,6 +178,8 @@ class StorageScp:
             # the peer is gone already, or no thread can be had
             LOGGER.warning("connection dropped: %s", type(error).__name__)
             connected.close()
+            if association is not None:
+                self._left(association)
 
     def _tell_crowded(self, peer_address: str) -> None:
         event = NodeEvent(
@@ -173,18 +192,18 @@ class StorageScp:
         except Exception as error:  # noqa: BLE001 - observers never stop the node
             log_failure(LOGGER, f"observer failed on '{event.kind}'", error)
 
-    def _has_place_for(self, caller: Acceptor) -> bool:
+    def _take_place(self, caller: Acceptor) -> bool:
         with self._lock:
-            seated = [a for a in self._open if a is not caller and a.is_established]
-        neighbours = sum(a.peer_address == caller.peer_address for a in seated)
-        return (
-            len(seated) < self._max_associations
-            and neighbours < self._house.limits.associations_per_address
-        )
+            neighbours = sum(a.peer_address == caller.peer_address for a in self._seated)
+            if len(self._seated) >= self._max_associations or neighbours >= self._per_address:
+                return False
+            self._seated.add(caller)
+            return True
 
     def _left(self, association: Acceptor) -> None:
         with self._lock:
             self._open.discard(association)
+            self._seated.discard(association)
 
 
 def _listen(host: str, port: int) -> socket.socket:

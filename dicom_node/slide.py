@@ -3,13 +3,14 @@
 In      an opened whole-slide instance
 Out     a pixel source (see `sources.PixelSource`)
 Memory  one field and the cache of decoded tiles, whatever the size of the slide
-Cores of fields tile the matrix without gap or overlap; around each lies a margin, so that a cell at
-a core's edge is seen whole. Of a concatenation each part is read by its own tiles; what another part
+Cores of fields tile the matrix without gap or overlap; around each lies a margin (20 um, at least
+128 px), so that a cell at a core's edge is seen whole. Of a concatenation each part is read by its own tiles; what another part
 holds is white.
 """
 
 from collections.abc import Iterator
 from itertools import product
+from math import ceil
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from dicom_node.headers import Instance
 from dicom_node.tiling import Tiling
 from domain.image import Box, Field, ImageHeader, Pixels, UnreadablePixels
 
-__all__ = ["CORE_PX", "MARGIN_PX", "SlideSource"]
+__all__ = ["CORE_PX", "SlideSource"]
 
-CORE_PX, MARGIN_PX = 1024, 128
+CORE_PX = 1024
+_MARGIN_PX, _MARGIN_UM = 128, 20.0  # the larger of both; no cell of blood reaches farther
 _WHITE = 255
 
 
@@ -43,15 +45,16 @@ class SlideSource:
             return
         tiling = self._tiling()
         width, height = header.width_px, header.height_px
-        for top, left in product(range(0, height, CORE_PX), range(0, width, CORE_PX)):
+        margin = _margin_px(header)
+        for top, left in product(_core_tops(tiling), range(0, width, CORE_PX)):
             core = (left, top, min(left + CORE_PX, width), min(top + CORE_PX, height))
             if not any(f is not None for *_, f in _tiles(tiling, core)):
                 continue
             whole = (
-                max(0, left - MARGIN_PX),
-                max(0, top - MARGIN_PX),
-                min(width, core[2] + MARGIN_PX),
-                min(height, core[3] + MARGIN_PX),
+                max(0, left - margin),
+                max(0, top - margin),
+                min(width, core[2] + margin),
+                min(height, core[3] + margin),
             )
             yield Field(
                 pixels=self._assembled(tiling, whole),
@@ -75,8 +78,10 @@ class SlideSource:
         out_w = max(1, round(tiling.width_px * factor))
         out_h = max(1, round(tiling.height_px * factor))
         picture = np.full((out_h, out_w, 3), _WHITE, np.uint8)
-        everything = (0, 0, tiling.width_px, tiling.height_px)
-        for x0, y0, x1, y1, frame in _tiles(tiling, everything):
+        rows = tiling.own_rows
+        top, bottom = rows.start * tiling.tile_height_px, rows.stop * tiling.tile_height_px
+        own = (0, top, tiling.width_px, min(bottom, tiling.height_px))
+        for x0, y0, x1, y1, frame in _tiles(tiling, own):
             # from edge to edge, so that neighbours meet without a seam
             left, right = round(x0 * factor), round(x1 * factor)
             top, bottom = round(y0 * factor), round(y1 * factor)
@@ -102,6 +107,21 @@ class SlideSource:
                 b - y0 : d - y0, a - x0 : c - x0
             ]
         return picture
+
+
+def _margin_px(header: ImageHeader) -> int:
+    """A cell whose centre lies in the core lies in the field with all of it, at any scale."""
+    if header.um_per_px is None:
+        return _MARGIN_PX
+    return max(_MARGIN_PX, ceil(_MARGIN_UM / min(header.um_per_px)))
+
+
+def _core_tops(tiling: Tiling) -> range:
+    """Top edges of the cores that the instance's own tiles touch: a small part of a huge matrix
+    must not cost a look at all of it."""
+    rows, h = tiling.own_rows, tiling.tile_height_px
+    first = rows.start * h // CORE_PX * CORE_PX
+    return range(first, min(rows.stop * h, tiling.height_px), CORE_PX)
 
 
 def _tiles(

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from dicom_node.begin import data_set_begin, looks_like_dicom
 from dicom_node.domain_of import SLIDE
-from dicom_node.files import looks_like_dicom
 from dicom_node.frame_source import FrameSource
 from dicom_node.headers import read_instance
 from dicom_node.limits import Limits
@@ -25,6 +25,8 @@ from domain.identities import Sha256
 from domain.image import Box, Field, ImageHeader, Pixels
 
 __all__ = ["NotAnImage", "PixelSource", "open_any", "open_picture", "open_source"]
+
+_PIECE_BYTES = 1024**2
 
 
 class PixelSource(Protocol):
@@ -61,25 +63,37 @@ def open_source(
     return FrameSource(instance, image=image, single_cell=single_cell)
 
 
-def open_picture(path: Path, *, image: int, single_cell: bool = False) -> PixelSource:
+def open_picture(path: Path, *, image: int, single_cell: bool = False) -> PictureSource:
     """A JPEG, PNG, BMP or TIFF file, told by its content."""
     return PictureSource(path, image=image, single_cell=single_cell)
 
 
 def open_any(path: Path, *, image: int, single_cell: bool = False) -> PixelSource:
     """A picture or a DICOM file, told by its content. A foreign DICOM file is walked first, as
-    the network side does with what it receives."""
+    the network side does with what it receives; its digest is likewise that of its data set."""
     try:
         with path.open("rb") as file:
             head = file.read(132)
-            is_dicom = head[128:] == b"DICM" or (looks_like_dicom(head) and not is_picture(head))
-            if is_dicom:
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        is_dicom = head[128:] == b"DICM" or (looks_like_dicom(head) and not is_picture(head))
+        if is_dicom:
+            sha256 = _scanned(path, bare=head[128:] != b"DICM")
     except OSError as unreadable:
         raise NotAnImage(f"the file cannot be opened: {unreadable.strerror}") from unreadable
     if not is_dicom:
         return open_picture(path, image=image, single_cell=single_cell)
-    if head[128:] == b"DICM":
-        scan_dataset(path, None, Limits())
-    return open_source(path, image=image, single_cell=single_cell, sha256=Sha256(digest))
+    return open_source(path, image=image, single_cell=single_cell, sha256=sha256)
+
+
+def _scanned(path: Path, *, bare: bool) -> Sha256:
+    """Digest of the data set, which begins after the file meta where there is one."""
+    with path.open("rb") as file:
+        if bare:
+            begin = data_set_begin(file)
+            scan = scan_dataset(path, begin.transfer_syntax, Limits(), dataset_offset=begin.offset)
+        else:
+            scan = scan_dataset(path, None, Limits())
+        digest = hashlib.sha256()
+        file.seek(scan.dataset_offset)
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+    return Sha256(digest.hexdigest())

@@ -20,7 +20,7 @@ _MM_IN_UM = 1000.0
 @dataclass(frozen=True, kw_only=True)
 class Spacing:
     """`um_per_px` is (x, y); `pixel_aspect` is height over width of a pixel, where only that is
-    told; `refusal` is why the image must not be analysed, "" when it may."""
+    told (1.0 is told too), None where nothing is; `refusal` is why the image must not be analysed, "" when it may."""
 
     um_per_px: tuple[float, float] | None = None
     pixel_aspect: float | None = None
@@ -60,6 +60,5 @@ def _shape_only(elements: Elements) -> Spacing:
                 warnings = (
                     "imager pixel spacing is that of the camera; no scale is taken from it",
                 )
-            ratio = pair[0] / pair[1]
-            return Spacing(pixel_aspect=ratio if ratio != 1 else None, warnings=warnings)
+            return Spacing(pixel_aspect=pair[0] / pair[1], warnings=warnings)
     return Spacing()

@@ -127,7 +127,8 @@ class StoreStatus(IntEnum):
     TOO_LARGE_IMAGE = (
         0xC00B,
         "image is larger than this node accepts",
-        "The size of a frame, the number of frames or the total pixel matrix exceeds the limit.",
+        "The size of a frame, the number of frames, the total pixel matrix, or what is beside the "
+        "pixels exceeds the limit.",
     )
     PIXEL_LENGTH = (
         0xC00C,

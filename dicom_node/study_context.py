@@ -8,12 +8,13 @@ Source  PS3.3 C.7.1.1 (Patient), C.7.2.1 and C.7.2.2 (Study), C.7.6.22 (Specimen
 from dataclasses import replace
 
 from dicom_node.elements import Elements
+from dicom_node.part10 import is_uid
 from domain.identities import InstanceUID, SeriesUID, Sha256, SopClassUID, StudyUID
 from domain.study import Code, Equipment, EvidenceRef, Patient, Specimen, StudyContext
 
 __all__ = ["several_specimens", "study_context_of"]
 
-_FURTHER = (  # single-valued text of the Patient and Patient Study modules, the rest of them
+_FURTHER = (  # text of the Patient and Patient Study modules, the rest of them
     "TypeOfPatientID",
     "PatientBirthTime",
     "PatientBirthDateInAlternativeCalendar",
@@ -50,6 +51,7 @@ _FURTHER = (  # single-valued text of the Patient and Patient Study modules, the
     "PatientSexNeutered",
     "ReasonForVisit",
 )
+_LO_CHARACTERS = 64
 _STAINING = ("127790008", "P3-00003")  # (SCT, SRT) "Staining"
 _USING = ("424361007", "G-C350")  # (SCT, SRT) "Using substance"
 
@@ -66,11 +68,9 @@ def study_context_of(
     warnings: tuple[str, ...],
 ) -> StudyContext:
     """The context with this one instance as its evidence."""
-    further = tuple(
-        (keyword, elements.text(keyword))
-        for keyword in _FURTHER
-        if elements.has(keyword) and elements.is_single(keyword)
-    )
+    further = tuple((k, elements.text(k)) for k in _FURTHER if elements.has(k))
+    if not elements.has("DeidentificationMethod"):
+        further += _deidentification(elements)
     patient = Patient(
         name=elements.text("PatientName"),
         patient_id=elements.text("PatientID"),
@@ -90,6 +90,8 @@ def study_context_of(
         if elements.has("AcquisitionDate")
         else ""
     )
+    specimen, specimen_warnings = _specimen(elements)
+    warnings = (*warnings, *specimen_warnings)
     context = StudyContext(
         patient=patient,
         study_uid=study_uid,
@@ -101,7 +103,7 @@ def study_context_of(
         referring_physician=elements.text("ReferringPhysicianName"),
         acquired_at=acquired,
         timezone_offset=elements.text("TimezoneOffsetFromUTC"),
-        specimen=_specimen(elements),
+        specimen=specimen,
         scanner=scanner if scanner != Equipment() else None,
         evidence=(
             EvidenceRef(
@@ -128,31 +130,49 @@ def several_specimens(elements: Elements) -> bool:
     return len(list(elements.items("SpecimenDescriptionSequence"))) > 1
 
 
-def _specimen(elements: Elements) -> Specimen | None:
+def _deidentification(elements: Elements) -> tuple[tuple[str, str], ...]:
+    """The meanings of the method's codes, where the method is told in codes alone: one of the two
+    must stand beside Patient Identity Removed (PS3.3 C.7.1.1), and sequences are not carried."""
+    items = elements.items("DeidentificationMethodCodeSequence")
+    meanings = [code.meaning.replace("\\", "/") for code in map(_code, items) if code]
+    return (("DeidentificationMethod", "\\".join(meanings)),) if meanings else ()
+
+
+def _specimen(elements: Elements) -> tuple[Specimen | None, tuple[str, ...]]:
     container = elements.text("ContainerIdentifier")
     described = list(elements.items("SpecimenDescriptionSequence"))
     if len(described) != 1:
-        return None
+        return None, ()
     item = described[0]
     identifier, uid = item.text("SpecimenIdentifier"), item.text("SpecimenUID")
     if not identifier:
-        return None
+        return None, ()
+    warnings: tuple[str, ...] = ()
+    if uid and not is_uid(uid):
+        uid, warnings = "", ("the Specimen UID is no UID and is not repeated in results",)
     code = item.first("SpecimenTypeCodeSequence")
-    return Specimen(
+    specimen = Specimen(
         identifier=identifier,
         uid=uid,
         container_identifier=container,
         type_code=_code(code) if code else None,
         stain=_stain(item),
     )
+    return specimen, warnings
 
 
-def _code(item: Elements) -> Code:
-    return Code(
-        value=item.text("CodeValue") or item.text("LongCodeValue"),
+def _code(item: Elements) -> Code | None:
+    """None unless all three are there (PS3.3 table 8.8-1); a meaning is cut to what LO holds."""
+    code = Code(
+        value=_value_of(item),
         scheme=item.text("CodingSchemeDesignator"),
-        meaning=item.text("CodeMeaning"),
+        meaning=item.text("CodeMeaning")[:_LO_CHARACTERS].rstrip(),
     )
+    return code if code.value and code.scheme and code.meaning else None
+
+
+def _value_of(code: Elements) -> str:
+    return code.text("CodeValue") or code.text("LongCodeValue")
 
 
 def _stain(specimen: Elements) -> str:
@@ -160,13 +180,14 @@ def _stain(specimen: Elements) -> str:
     stains: list[str] = []
     for step in specimen.items("SpecimenPreparationSequence"):
         content = list(step.items("SpecimenPreparationStepContentItemSequence"))
-        values = [_code(c) for i in content for c in i.items("ConceptCodeSequence")]
-        if not any(v.value in _STAINING for v in values):
+        values = [_value_of(c) for i in content for c in i.items("ConceptCodeSequence")]
+        if not any(v in _STAINING for v in values):
             continue
         for item in content:
             name = item.first("ConceptNameCodeSequence")
             if name is None or name.text("CodeValue") not in _USING:
                 continue
             value = item.first("ConceptCodeSequence")
-            stains.append(_code(value).meaning if value else item.text("TextValue"))
+            code = _code(value) if value else None
+            stains.append(code.meaning if code else item.text("TextValue"))
     return "; ".join(s for s in stains if s)

@@ -17,6 +17,7 @@ from dicom_node.limits import Limits
 __all__ = ["SPARSE_REFUSAL", "Tiling", "tiling_of"]
 
 SPARSE_REFUSAL = "sparse tiling is not read in this version"
+_MIN_TILE_PX = 16  # a slide of smaller ones is made to keep a reader busy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,16 @@ class Tiling:
     def down(self) -> int:
         """Rows of tiles."""
         return -(-self.height_px // self.tile_height_px)
+
+    @property
+    def own_rows(self) -> range:
+        """Rows of tiles that have a frame in this instance, whatever the size of the matrix."""
+        before = self.plane * self.down * self.across
+        first = max(0, self.offset - before)
+        stop = min(self.down * self.across, self.offset + self.frames - before)
+        if first >= stop:
+            return range(0)
+        return range(first // self.across, (stop - 1) // self.across + 1)
 
     def frame(self, column: int, row: int) -> int | None:
         """Index in this instance of the tile's frame; None when another part holds it."""
@@ -75,6 +86,10 @@ def tiling_of(
         offset=(elements.integer("ConcatenationFrameOffsetNumber") or 0) if in_parts else 0,
         frames=frames,
     )
+    if tiling.across * tiling.down > limits.frames:
+        raise malformed(
+            Fault.OVER_LIMIT, "the total pixel matrix has too many tiles", "TotalPixelMatrixRows"
+        )
     whole = tiling.across * tiling.down * planes * paths
     if (tiling.offset + frames > whole) if in_parts else (frames != whole):
         raise malformed(
@@ -82,6 +97,8 @@ def tiling_of(
             "the number of frames is not that of the tiles of the total pixel matrix",
             "NumberOfFrames",
         )
+    if min(layout.columns, layout.rows) < _MIN_TILE_PX:
+        return f"tiles of less than {_MIN_TILE_PX} px are not read"
     if paths > 1:
         return "slides with several optical paths are not read in this version"
     return tiling

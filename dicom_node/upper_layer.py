@@ -25,6 +25,7 @@ from dicom_node.wire import AbortReason, GuardedReader, GuardedSocket, Violation
 
 __all__ = ["SMALLEST_PDU_BYTES", "GuardedAssociation", "Message", "Sink"]
 
+_MOST_EMPTY_FRAGMENTS = 16  # none is needed; some senders end a data set with one
 SMALLEST_PDU_BYTES = 256  # a peer that announces less wants a packet for every few bytes
 
 
@@ -69,7 +70,10 @@ class _Dimse(DIMSEServiceProvider):
         self._command_bytes = bytearray()
         self._command: Command | None = None
         self._sink: Sink | None = None
+        self._begun = False  # the first fragment of a message is there, though it may be empty
+        self._command_deadline = 0.0
         self._deadline = 0.0
+        self._empty = 0
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         try:
@@ -86,14 +90,22 @@ class _Dimse(DIMSEServiceProvider):
                 "data on a presentation context that was not accepted",
                 AbortReason.INVALID_PARAMETER,
             )
-        begun = bool(self._command_bytes) or self._command is not None
-        if begun and context_id != self._context:
+        if self._begun and context_id != self._context:
             raise Violation("a message changes its context", AbortReason.UNEXPECTED_PARAMETER)
-        self._context = context_id
+        now = time.monotonic()
+        if not self._begun:
+            self._begun, self._context, self._empty = True, context_id, 0
+            self._command_deadline = now + self._limits.pdu_seconds
+            self._deadline = now + self._limits.object_seconds
         is_command, is_last = header & 1, header & 2
+        self._empty += not fragment
+        if self._empty > _MOST_EMPTY_FRAGMENTS:
+            raise Violation("a message of empty fragments", AbortReason.INVALID_PARAMETER)
         if is_command:
             if self._command is not None:
                 raise Violation("a command inside a data set", AbortReason.UNEXPECTED_PARAMETER)
+            if now > self._command_deadline:
+                raise Violation("a command took too long", AbortReason.NOT_SPECIFIED)
             self._command_bytes += fragment
             if len(self._command_bytes) > self._limits.command_bytes:
                 raise Violation("a command is too long", AbortReason.INVALID_PARAMETER)
@@ -102,7 +114,7 @@ class _Dimse(DIMSEServiceProvider):
             return
         if self._command is None or self._sink is None:
             raise Violation("a data set without a command", AbortReason.UNEXPECTED_PARAMETER)
-        if time.monotonic() > self._deadline:
+        if now > self._deadline:
             raise Violation("an object took too long", AbortReason.NOT_SPECIFIED)
         self._sink.write(fragment)
         if isinstance(self._sink, _Nowhere) and self._sink.left < 0:
@@ -121,7 +133,6 @@ class _Dimse(DIMSEServiceProvider):
         if not command.has_data_set:
             self._complete()
             return
-        self._deadline = time.monotonic() + self._limits.object_seconds
         self._sink = self._guarded.sink_for(command, self._context) or _Nowhere(
             64 * self._limits.command_bytes
         )
@@ -130,16 +141,25 @@ class _Dimse(DIMSEServiceProvider):
         if self._command is None:
             raise Violation("a message without a command", AbortReason.UNEXPECTED_PARAMETER)
         message = Message(command=self._command, sink=self._sink)
-        self._command, self._sink = None, None
+        self._command, self._sink, self._begun = None, None, False
         self._command_bytes.clear()
         self.answered = self._guarded.is_requestor
         # the queue is typed for pynetdicom's own messages
         self.msg_queue.put((self._context, cast(Any, message)))
 
-    def left_over(self) -> Sink | None:
-        """The sink of a data set that never became complete; asked when the reader has ended."""
-        sink, self._sink = self._sink, None
-        return sink
+    def left_over(self) -> list[Sink]:
+        """The sinks of data sets that never became complete, or were complete and nobody's turn
+        came to answer them; asked when the reader has ended."""
+        sinks = [] if self._sink is None else [self._sink]
+        self._sink = None
+        while True:
+            try:
+                _, message = self.msg_queue.get_nowait()
+            except queue.Empty:
+                return sinks
+            waiting = cast("Message | None", message)
+            if waiting is not None and waiting.sink is not None:
+                sinks.append(waiting.sink)
 
 
 class GuardedAssociation(Association):

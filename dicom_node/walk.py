@@ -72,6 +72,7 @@ def walk(
     Raises MalformedObject.
     """
     size = len(data)
+    beside = 0  # bytes beside the pixels, which whoever parses the data set will hold in memory
     found = Structure()
     levels = [_Level(0, is_sequence=False, end=size, bound=size, explicit=explicit)]
     depth = 0
@@ -118,9 +119,12 @@ def walk(
         if length == _UNDEFINED:
             if tag == PIXEL_DATA and encapsulated and level.explicit:
                 top = len(levels) == 1
+                began = position
                 position = _fragments(data, position, level.bound, found if top else None, limits)
                 if top:
                     found.places[tag] = Place(position, 0, vr)
+                else:
+                    beside = _check_size(beside, position - began, tag, limits)
                 continue
             if not (
                 vr in (b"SQ", b"UN")
@@ -142,6 +146,8 @@ def walk(
         _check_length(position, length, level.bound, tag)
         if len(levels) == 1:
             found.places[tag] = Place(position, length, vr)
+        if tag != PIXEL_DATA or len(levels) > 1:
+            beside = _check_size(beside, head + length, tag, limits)
         position += length
     return found
 
@@ -172,6 +178,13 @@ def _check_length(position: int, length: int, bound: int, tag: int) -> None:
         _fail(StoreStatus.ODD_LENGTH, "odd length", tag)
     if position + length > bound:
         _fail(StoreStatus.BEYOND_THE_END, "a length runs past what was sent", tag)
+
+
+def _check_size(beside: int, more: int, tag: int, limits: Limits) -> int:
+    """The sum, when neither the element nor the sum is over its limit."""
+    if more > limits.element_bytes or beside + more > limits.header_bytes:
+        _fail(StoreStatus.TOO_LARGE_IMAGE, "too many bytes beside the pixels", tag)
+    return beside + more
 
 
 def _opened(level: _Level, tag: int, position: int, length: int, *, is_sequence: bool) -> _Level:

@@ -58,9 +58,14 @@ class StageRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class StageFailure:
-    """A stage that could not do its work; the report says so and is PARTIAL."""
+    """Work that could not be done; the report says so and is PARTIAL.
 
-    stage: Stage | None  # None: the run as a whole
+    A stage that failed spoils its own numbers and those of the stages after it. `stage` None is no
+    stage: an image that was to be read and could not be decoded (to its end), or the run, of which
+    no image is evaluable then; the numbers of what was read stand.
+    """
+
+    stage: Stage | None
     reason: str
 
 
@@ -81,12 +86,12 @@ class Analysis:
 
     @property
     def evaluable(self) -> bool:
-        """At least one image could be read to the end."""
+        """At least one image could be read, if not to its end."""
         return any(not i.not_evaluable for i in self.images)
 
     def measured(self, stage: Stage) -> bool:
         """Whether the numbers that rest on this stage exist: an image could be read, and neither
-        the run, nor this stage, nor one before it failed. Where not, no number is reported."""
+        this stage nor one before it failed. Where not, no number is reported."""
         return self.evaluable and all(
-            f.stage is not None and f.stage.number > stage.number for f in self.failures
+            f.stage is None or f.stage.number > stage.number for f in self.failures
         )

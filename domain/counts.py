@@ -130,7 +130,8 @@ class Numbers:
     leukocytes: int  # N
     differential: tuple[ClassCount, ...]  # of N, in the class list's order
     blasts: Proportion  # malignant lymphoid cells of N
-    morphological_blasts: Proportion  # stage 4's blast_cells of N
+    # stage 4's blast_cells, of N and the lymphoid cells that stage 5 rejected: stage 4 named these too
+    morphological_blasts: Proportion
     blast_bounds: tuple[float, float] | None  # percent, as if none or all unclassified were blasts
     corrected: Corrected | None
     subtypes: tuple[ClassCount, ...]  # of the blasts that stage 6 named
@@ -198,7 +199,10 @@ def numbers_of(
             if n in LEUKOCYTES
         ),
         blasts=proportion,
-        morphological_blasts=Proportion(by_class[WbcClass.BLAST_CELLS], total),
+        morphological_blasts=Proportion(
+            sum(c.wbc_class == WbcClass.BLAST_CELLS for c in cells),
+            total + rejected[Stage.MALIGNANCY],
+        ),
         blast_bounds=(
             (
                 100 * len(blasts) / (total + in_doubt),

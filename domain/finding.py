@@ -22,11 +22,13 @@ class Flag(StrEnum):
     UNTRAINED_MODELS = "untrained_models"
     NOT_EVALUABLE = "not_evaluable"
     STAGE_FAILED = "stage_failed"
+    IMAGE_UNREADABLE = "image_unreadable"
     ANY_BLAST = "any_blast"
     BLASTS_AT_THRESHOLD = "blasts_at_or_above_threshold"
     MORPHOLOGY_DISAGREES = "morphology_disagrees"
     REJECT_RATE_HIGH = "reject_rate_high"
     SCALE_UNKNOWN = "scale_unknown"
+    SCALE_OUT_OF_RANGE = "scale_out_of_range"
     DOMAIN_NOT_COVERED = "domain_not_covered"
     IMAGE_NOT_VIABLE = "image_not_viable"
     FIELD_LIMIT_REACHED = "field_limit_reached"
@@ -66,25 +68,32 @@ def _flags(
 ) -> tuple[Flag, ...]:
     images = analysis.images
     low, high = numbers.blasts.low, numbers.blasts.high
+    asked = analysis.measured(Stage.MALIGNANCY)
     morphological = numbers.morphological_blasts.percent
     limit = analysis.bundle.reject_rate
     rate = numbers.reject_rate
     raised = {
         Flag.UNTRAINED_MODELS: analysis.bundle.untrained,
         Flag.NOT_EVALUABLE: not analysis.evaluable,
-        Flag.STAGE_FAILED: bool(analysis.failures),
-        Flag.ANY_BLAST: numbers.blasts.count > 0,
-        Flag.BLASTS_AT_THRESHOLD: (numbers.blasts.percent or 0) >= threshold
+        Flag.STAGE_FAILED: any(f.stage is not None for f in analysis.failures),
+        Flag.IMAGE_UNREADABLE: any(f.stage is None for f in analysis.failures),
+        Flag.ANY_BLAST: asked and numbers.blasts.count > 0,
+        Flag.BLASTS_AT_THRESHOLD: asked
+        and (numbers.blasts.percent or 0) >= threshold
         and numbers.blasts.count > 0,
-        Flag.MORPHOLOGY_DISAGREES: analysis.measured(Stage.MALIGNANCY)
+        Flag.MORPHOLOGY_DISAGREES: asked
         and low is not None
         and high is not None
         and morphological is not None
         and not low <= morphological <= high,
-        Flag.REJECT_RATE_HIGH: limit is not None and rate is not None and rate > limit,
+        Flag.REJECT_RATE_HIGH: analysis.measured(Stage.WBC_CLASS)
+        and limit is not None
+        and rate is not None
+        and rate > limit,
         Flag.SCALE_UNKNOWN: any(
             i.scale_from is ScaleFrom.UNKNOWN for i in images if not i.not_evaluable
         ),
+        Flag.SCALE_OUT_OF_RANGE: any(i.scale_out_of_range for i in images if not i.not_evaluable),
         Flag.DOMAIN_NOT_COVERED: any(
             i.header.domain not in analysis.bundle.domains for i in images
         ),
@@ -104,9 +113,11 @@ def _sentences(
             "The models are untrained: every number here is meaningless and shows only that the "
             "service runs."
         )
-    if analysis.failures:
-        named = ", ".join(f.stage.value if f.stage else "the analysis" for f in analysis.failures)
+    if Flag.STAGE_FAILED in flags:
+        named = ", ".join(f.stage.value for f in analysis.failures if f.stage)
         said.append(f"The analysis is incomplete: {named} failed.")
+    if Flag.IMAGE_UNREADABLE in flags and analysis.evaluable:
+        said.append("The analysis is incomplete: not every image could be read to its end.")
     if not analysis.evaluable:
         reasons = dict.fromkeys(i.not_evaluable for i in analysis.images if i.not_evaluable)
         said.append(f"Not evaluable: {'; '.join(reasons) or 'no image could be read'}.")
@@ -158,7 +169,8 @@ def _counted(
         )
     if Flag.MORPHOLOGY_DISAGREES in flags:
         said.append(
-            f"Morphology alone calls {numbers.morphological_blasts.count} cells blasts "
+            f"Morphology alone calls {numbers.morphological_blasts.count} of "
+            f"{numbers.morphological_blasts.total} cells blasts "
             f"({numbers.morphological_blasts.percent:.1f} %), outside that interval."
         )
     if numbers.adequacy is not Adequacy.ADEQUATE:

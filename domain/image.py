@@ -15,6 +15,7 @@ import numpy.typing as npt
 from domain.identities import Sha256
 
 __all__ = [
+    "OUTSIDE_RANGE",
     "Box",
     "Domain",
     "Field",
@@ -26,6 +27,9 @@ __all__ = [
     "Verdict",
     "Viability",
 ]
+
+# how the warning of an ImageReading begins that raises the flag `scale_out_of_range`
+OUTSIDE_RANGE = "scale outside the bundle's range"
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -84,7 +88,7 @@ class ImageHeader:
 
     `source` names it to a reader: a file's name, or an instance UID. `um_per_px` is (x, y).
     `refusal` is why it is not evaluable whatever the bundle, empty when it can be read.
-    `pixel_aspect` is the height of a pixel over its width where only that is told and it is not 1.
+    `pixel_aspect` is the height of a pixel over its width where only that is told, also where it is 1.
     """
 
     source: str
@@ -142,6 +146,11 @@ class ImageReading:
     fields_left: int = 0  # not read, because enough leukocytes had been counted
     not_evaluable: str = ""  # why nothing could be counted on it; empty when it was
     warnings: tuple[str, ...] = ()
+
+    @property
+    def scale_out_of_range(self) -> bool:
+        """Its scale is none of those that the bundle was made for."""
+        return any(w.startswith(OUTSIDE_RANGE) for w in self.warnings)
 
 
 class UnreadablePixels(ValueError):

@@ -53,6 +53,8 @@ class CaseEvent(StrEnum):
     DELIVERY_RETRIED = "delivery retried"
     LEASE_EXPIRED = "lease expired"
     GIVEN_UP = "given up"
+    RETRIED = "retried"  # by a person, from the analysis on
+    REPORT_RETRIED = "report retried"  # by a person, from the report on
 
 
 CASE_ENDS = frozenset(
@@ -68,6 +70,7 @@ CASE_TABLE: dict[tuple[CaseState, CaseEvent], CaseState] = {
     (CaseState.READY, CaseEvent.ANALYSIS_CLAIMED): CaseState.ANALYSING,
     (CaseState.ANALYSING, CaseEvent.ANALYSIS_DONE): CaseState.ANALYSED,
     (CaseState.ANALYSING, CaseEvent.LEASE_EXPIRED): CaseState.READY,
+    (CaseState.ANALYSING, CaseEvent.GIVEN_UP): CaseState.FAILED,
     (CaseState.ANALYSED, CaseEvent.REPORT_CLAIMED): CaseState.REPORTING,
     (CaseState.REPORTING, CaseEvent.REPORT_ISSUED): CaseState.DELIVERING,
     (CaseState.REPORTING, CaseEvent.REPORT_ISSUED_NO_DESTINATION): CaseState.REPORTED,
@@ -76,6 +79,8 @@ CASE_TABLE: dict[tuple[CaseState, CaseEvent], CaseState] = {
     (CaseState.DELIVERING, CaseEvent.ALL_DELIVERED): CaseState.DELIVERED,
     (CaseState.DELIVERING, CaseEvent.DELIVERY_GIVEN_UP): CaseState.UNDELIVERED,
     (CaseState.UNDELIVERED, CaseEvent.DELIVERY_RETRIED): CaseState.DELIVERING,
+    (CaseState.FAILED, CaseEvent.RETRIED): CaseState.READY,
+    (CaseState.FAILED, CaseEvent.REPORT_RETRIED): CaseState.ANALYSED,
 }
 
 

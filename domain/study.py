@@ -38,8 +38,8 @@ class Code:
 class Patient:
     """Patient module. DICOM's own forms: PN with `^` and `=`, DA `YYYYMMDD`, CS for sex.
 
-    `further` holds the remaining single-valued text attributes of the Patient and Patient Study
-    modules as (keyword, value), so that results carry the whole module.
+    `further` holds the remaining text attributes of the Patient and Patient Study modules as
+    (keyword, value), several values joined by a backslash, so that results carry the whole module.
     """
 
     name: str = ""
@@ -105,7 +105,9 @@ class StudyContext:
 def merged_context(contexts: Sequence[StudyContext]) -> StudyContext:
     """One context for all instances of a study: the first one's header, everyone's evidence.
 
-    Raises MixedStudyError when patient id, study or specimen differ between them.
+    Raises MixedStudyError when patient, study or specimen differ between them. Patients are told
+    apart by their id; where an id is empty on both sides by name and birth date, without regard to
+    case, blanks and empty parts. An empty issuer is one that was not stated.
     """
     if not contexts:
         raise ValueError("no instance, so no study context")
@@ -113,11 +115,9 @@ def merged_context(contexts: Sequence[StudyContext]) -> StudyContext:
     for other in contexts[1:]:
         if other.study_uid != first.study_uid:
             raise MixedStudyError("images of two studies in one run; analyse them apart")
-        if (other.patient.patient_id, other.patient.issuer) != (
-            first.patient.patient_id,
-            first.patient.issuer,
-        ):
-            raise MixedStudyError("images of two patients in one study; correct them in the PACS")
+    issuers = {c.patient.issuer.strip() for c in contexts} - {""}
+    if len({_identity(c.patient) for c in contexts}) > 1 or len(issuers) > 1:
+        raise MixedStudyError("images of two patients in one study; correct them in the PACS")
     specimens = {c.specimen.identifier for c in contexts if c.specimen is not None}
     if len(specimens) > 1:
         raise MixedStudyError("images of two specimens in one study; send each as its own study")
@@ -131,3 +131,12 @@ def merged_context(contexts: Sequence[StudyContext]) -> StudyContext:
         evidence=tuple(evidence[uid] for uid in sorted(evidence)),
         warnings=tuple(warnings),
     )
+
+
+def _identity(patient: Patient) -> tuple[str, ...]:
+    if patient.patient_id.strip():
+        return (patient.patient_id.strip(),)
+    # only the first group of a PN (PS3.5 6.2.1.2): the others write the same name in other scripts
+    parts = patient.name.casefold().split("=")[0].split("^")
+    name = "^".join(" ".join(part.split()) for part in parts).rstrip("^")
+    return name, "".join(c for c in patient.birth_date if c.isdigit())

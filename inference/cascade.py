@@ -4,17 +4,17 @@ In      sources: for each image its header and an iterator of fields, in the ord
 Out     Analysis: a value with every cell, every probability, and all that went into it
 Refuses nothing that is in an image: what cannot be read, is not viable, or is of a domain that the
         bundle does not cover becomes an image that is *not evaluable*, with the reason; a stage
-        that fails becomes a StageFailure, and what was found before it stays
+        that fails becomes a StageFailure, and what was found before it stays; pixels that cannot be
+        decoded become one of no stage, and the fields before them stay
 The same bytes and the same bundle give the same analysis (but for the seconds) on the same engine
 and processor: nothing is random, and no clock decides.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Protocol
 
-from domain.analysis import Analysis
+from domain.analysis import Analysis, StageFailure
 from domain.cells import Cell
 from domain.image import (
     Domain,
@@ -28,6 +28,7 @@ from domain.image import (
 )
 from inference.bundle import Bundle
 from inference.engine import engine_name, processor_name, steady
+from inference.errors import UnfitField
 from inference.image_run import ImageRun
 from inference.recorder import Recorder
 from inference.scale import spacing_problem
@@ -75,10 +76,11 @@ def analyse(
     recorder = Recorder(bundle.info, engine=engine_name())
     images: list[ImageReading] = []
     cells: list[Cell] = []
+    unread: list[StageFailure] = []
     with steady(threads=bundle.threads):
         for index, source in enumerate(sources):
             told = _telling(progress, f"image {index + 1} of {len(sources)}")
-            reading, found = _read_image(
+            reading, found, problem = _read_image(
                 source,
                 index=index,
                 bundle=bundle,
@@ -88,6 +90,8 @@ def analyse(
             )
             images.append(reading)
             cells += found
+            if problem:
+                unread.append(StageFailure(stage=None, reason=f"image {index + 1}: {problem}"))
         processor = processor_name()
     return Analysis(
         bundle=bundle.info,
@@ -98,7 +102,7 @@ def analyse(
         processor=processor,
         software=options.software,
         leukocytes_wanted=options.leukocytes_wanted,
-        failures=recorder.failures,
+        failures=(*recorder.failures, *unread),
     )
 
 
@@ -110,30 +114,33 @@ def _read_image(
     recorder: Recorder,
     enough: Callable[[Sequence[Cell]], bool],
     progress: Callable[[int, int], None],
-) -> tuple[ImageReading, tuple[Cell, ...]]:
+) -> tuple[ImageReading, tuple[Cell, ...], str]:
+    """The image, its cells, and what of it should have been read and could not be, or nothing."""
     header = source.header
     reason = _refusal(header, bundle)
     if reason:
-        return _not_evaluable(header, reason), ()
+        return _not_evaluable(header, reason), (), ""
     run = ImageRun(header, index=index, bundle=bundle, recorder=recorder)
-    lots = _lots(source.fields())
-    left = 0
+    left, problem = 0, ""
     try:
-        for lot in lots:
+        for lot in _lots(source.fields()):
             run.read(lot)
-            left = run.fields_left
-            progress(run.fields_seen, run.fields_seen + left)
+            progress(run.fields_seen, run.fields_seen + run.fields_left)
             if run.stopped:
                 break
             if enough(run.cells):
-                # one more is asked for, since only the source knows whether there is one
-                left = max(1, left) if next(lots, None) else 0
+                # an estimate on a slide; no field is decoded to see whether there is one
+                left = run.fields_left
                 break
+    except (UnreadablePixels, UnfitField) as error:
+        if run.fields_read:
+            run.cut_short(str(error))
+            problem = f"it could not be read to its end ({error})"
+        elif isinstance(error, UnfitField):  # whole, and not for this bundle
+            return _not_evaluable(header, str(error)), (), ""
         else:
-            left = 0
-    except UnreadablePixels as error:
-        return _not_evaluable(header, str(error)), ()
-    return run.reading(fields_left=left), tuple(run.cells)
+            return _not_evaluable(header, str(error)), (), f"it could not be decoded ({error})"
+    return run.reading(fields_left=left), tuple(run.cells), problem
 
 
 def _refusal(header: ImageHeader, bundle: Bundle) -> str:
@@ -165,16 +172,22 @@ def _not_evaluable(header: ImageHeader, reason: str) -> ImageReading:
 
 def _lots(fields: Iterable[Field]) -> Iterator[list[Field]]:
     """Fields one by one; single-cell fields several at once, so that they share batches."""
-    for single, group in groupby(fields, key=lambda f: f.single_cell):
-        size = SINGLE_CELLS_AT_ONCE if single else 1
-        lot: list[Field] = []
-        for field in group:
-            lot.append(field)
-            if len(lot) == size:
+    lot: list[Field] = []
+    try:
+        for field in fields:
+            if lot and not field.single_cell:
                 yield lot
                 lot = []
-        if lot:
+            lot.append(field)
+            if len(lot) == (SINGLE_CELLS_AT_ONCE if field.single_cell else 1):
+                yield lot
+                lot = []
+    except UnreadablePixels:
+        if lot:  # decoded before the one that could not be
             yield lot
+        raise
+    if lot:
+        yield lot
 
 
 def _enough(before: Sequence[Cell], options: Options) -> Callable[[Sequence[Cell]], bool]:

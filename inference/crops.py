@@ -24,11 +24,14 @@ __all__ = [
     "at_scale",
     "background_of",
     "border_colour_of",
+    "elongation",
     "fitted",
     "square_crops",
 ]
 
 Colour = npt.NDArray[np.float32]  # (3,) RGB 0..255
+
+MOST_CANVAS_PX = 16_000_000  # laid out at the image's own resolution: 48 MB
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -71,20 +74,22 @@ def fitted(
     interpolation: Interpolation,
     background: Colour,
 ) -> Pixels:
-    """The whole field in the middle of a square, its true proportions kept: (S, S, 3)."""
+    """The whole field in the middle of a square, its true proportions kept to the nearest whole
+    pixel: (S, S, 3)."""
     height, width = pixels.shape[:2]
     side = max(width * um_per_px[0], height * um_per_px[1])
-    whole = square_crops(
-        pixels,
-        [Box(0, 0, width, height)],
-        um_per_px=um_per_px,
-        field_um=side,
-        size_px=size_px,
-        interpolation=interpolation,
-        background=background,
+    half = (side / um_per_px[0] / 2, side / um_per_px[1] / 2)
+    square = Box(
+        width / 2 - half[0], height / 2 - half[1], width / 2 + half[0], height / 2 + half[1]
     )
-    square: Pixels = whole.pixels[0]
-    return square
+    return _shrunk(pixels, square, size_px, interpolation, background)
+
+
+def elongation(pixels: Pixels, um_per_px: tuple[float, float]) -> float:
+    """How many times longer the field is than wide, in micrometres; at least 1."""
+    height, width = pixels.shape[:2]
+    sides = width * um_per_px[0], height * um_per_px[1]
+    return float(max(sides) / min(sides))
 
 
 def at_scale(
@@ -140,15 +145,43 @@ def _cut(
     margin = ceil(max(*steps, 1.0)) + 1  # as far as a kernel reaches over the square
     x0, y0 = floor(square.x0) - margin, floor(square.y0) - margin
     x1, y1 = ceil(square.x1) + margin, ceil(square.y1) + margin
-    ground = np.clip(np.rint(background), 0, 255).astype(np.uint8)
-    canvas = np.empty((y1 - y0, x1 - x0, 3), dtype=np.uint8)
-    canvas[:] = ground
     height, width = pixels.shape[:2]
+    if (y1 - y0) * (x1 - x0) > max(MOST_CANVAS_PX, 2 * width * height):
+        return _shrunk(pixels, square, size_px, interpolation, background)
+    canvas = _ground(y1 - y0, x1 - x0, background)
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
     if left < right and top < bottom:
         canvas[top - y0 : bottom - y0, left - x0 : right - x0] = pixels[top:bottom, left:right]
     within = (square.x0 - x0, square.y0 - y0, square.x1 - x0, square.y1 - y0)
     return _resampled(canvas, (size_px, size_px), within=within, interpolation=interpolation)
+
+
+def _shrunk(
+    pixels: Pixels, square: Box, size_px: int, interpolation: Interpolation, background: Colour
+) -> Pixels:
+    """What of the square lies in the image, brought to its size first and laid on the ground then:
+    no memory for the empty part of a long image's square. Exact to half an output pixel."""
+    height, width = pixels.shape[:2]
+    left, top = max(square.x0, 0.0), max(square.y0, 0.0)
+    right, bottom = min(square.x1, float(width)), min(square.y1, float(height))
+    canvas = _ground(size_px, size_px, background)
+    if left >= right or top >= bottom:
+        return canvas
+    fx, fy = size_px / square.width, size_px / square.height
+    size = max(1, round((right - left) * fx)), max(1, round((bottom - top) * fy))
+    x = min(size_px - size[0], max(0, round((left - square.x0) * fx)))
+    y = min(size_px - size[1], max(0, round((top - square.y0) * fy)))
+    inside = _resampled(
+        pixels, size, within=(left, top, right, bottom), interpolation=interpolation
+    )
+    canvas[y : y + size[1], x : x + size[0]] = inside
+    return canvas
+
+
+def _ground(height: int, width: int, background: Colour) -> Pixels:
+    canvas = np.empty((height, width, 3), dtype=np.uint8)
+    canvas[:] = np.clip(np.rint(background), 0, 255).astype(np.uint8)
+    return canvas
 
 
 def _resampled(

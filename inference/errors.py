@@ -5,9 +5,11 @@
     │   ├── ManifestError            manifest.json is missing, unreadable or says something wrong
     │   ├── WeightsError             a weights file is missing, altered, or does not fit its network
     │   └── BundleExists             a bundle would be written over something that is there
-    └── NotFinite                    a network answered with NaN or infinity
+    ├── NotFinite                    a network answered with NaN or infinity
+    └── UnfitField                   a decoded field that the bundle cannot read as it is
 
-`cascade.analyse` raises none of them: what fails there is a value, `domain.analysis.StageFailure`.
+`cascade.analyse` raises none of them: what fails there is a value, `domain.analysis.StageFailure`,
+or an image that is not evaluable.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ __all__ = [
     "InferenceError",
     "ManifestError",
     "NotFinite",
+    "UnfitField",
     "WeightsError",
 ]
 
@@ -54,3 +57,7 @@ class BundleExists(BundleError):
 
 class NotFinite(InferenceError, ArithmeticError):
     """A network answered with NaN or infinity."""
+
+
+class UnfitField(InferenceError, ValueError):
+    """Pixels that were decoded, but are of a scale or a shape that no network can be shown."""

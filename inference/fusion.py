@@ -48,15 +48,16 @@ def final_class_of(cell_class: CellClass, wbc_class: str | None, malignancy: str
     """What the cell is counted as.
 
     Stage 3's red cells and platelets are those. A white cell is what stage 4 says, even where that
-    is no white cell. It is unclassified when stage 4 rejects it, when stage 5 rejects a lymphoid
-    cell, and when either could not do its work: a lymphoid cell that nobody asked about malignancy
-    would otherwise be counted as no blast. Stage 6 changes nothing here.
+    is no white cell. It is unclassified when stage 4 rejects it or could not do its work, and when
+    stage 5 rejects a lymphoid cell. A lymphoid cell that stage 5 was not asked about, because it
+    failed, keeps stage 4's class: without it the differential would be of the other cells alone.
+    No blast number is given then (Analysis.measured). Stage 6 changes nothing here.
     """
     if not sees_wbc(cell_class):
         return cell_class.value
     if wbc_class is None or wbc_class == UNCLASSIFIED:
         return UNCLASSIFIED
-    if sees_malignancy(wbc_class) and malignancy in (None, UNCLASSIFIED):
+    if sees_malignancy(wbc_class) and malignancy == UNCLASSIFIED:
         return UNCLASSIFIED
     return wbc_class
 

@@ -6,18 +6,19 @@ from statistics import fmean
 
 from domain.cells import Cell, CellClass, Stage
 from domain.image import (
+    OUTSIDE_RANGE,
     Box,
     Field,
     ImageHeader,
     ImageReading,
     ScaleFrom,
-    UnreadablePixels,
     Verdict,
     Viability,
 )
 from inference.bundle import Bundle
 from inference.cells import Found, Named, named
-from inference.crops import Colour, background_of, border_colour_of
+from inference.crops import Colour, background_of, border_colour_of, elongation
+from inference.errors import UnfitField
 from inference.fusion import final_class_of, marks_of
 from inference.recorder import Recorder
 from inference.scale import (
@@ -35,6 +36,7 @@ __all__ = ["ImageRun"]
 
 MOST_ENLARGED = 8.0  # a field is blown up no more for the detector: nothing would come of it
 MOST_SCALED_PX = 200_000_000  # of one field at the detector's scale: 600 MB
+MOST_ELONGATED = 20.0  # a field is no more times longer than wide
 BORDER_PX = 1.0
 
 
@@ -62,7 +64,8 @@ class ImageRun:
         self._warnings: dict[str, None] = {}
 
     def read(self, lot: Sequence[Field]) -> None:
-        """One field, or several single-cell fields. Raises UnreadablePixels."""
+        """One field, or several single-cell fields. Raises UnfitField, with the cells of
+        the fields before it kept."""
         self.fields_seen += len(lot)
         self._core_area += sum(f.core_px.width * f.core_px.height for f in lot)
         found = self._single_cells(lot) if lot[0].single_cell else self._field(lot[0])
@@ -85,6 +88,17 @@ class ImageRun:
         if each >= image:  # every frame is a field
             return max(0, self._header.frames - self.fields_seen)
         return max(0, ceil((image - self._core_area) / each)) if each else 0
+
+    @property
+    def fields_read(self) -> int:
+        """Fields whose cells are counted."""
+        return self._read
+
+    def cut_short(self, reason: str) -> None:
+        """The next field could not be had: what was read before it stands, with a warning."""
+        left = self.fields_left
+        unread = f"; about {left} fields were not read" if left else ""
+        self._warn(f"reading ended after {self.fields_seen} fields: {reason}{unread}")
 
     def reading(self, *, fields_left: int) -> ImageReading:
         """The image's record."""
@@ -133,6 +147,7 @@ class ImageRun:
             scale = unknown_scale(
                 self._stages.wbc_class.field_um / max(height, width), pixel_aspect=self._aspect
             )
+        _check_shape(field, scale)
         self._keep_scale(scale)
         return Found(
             field=field,
@@ -146,6 +161,7 @@ class ImageRun:
         """Stages 1 and 2; None when the field is not viable, or one of the two failed."""
         background = background_of(field.pixels)
         scale = self._stated(field, field.um_per_px) if field.um_per_px else self._scale
+        _check_shape(field, scale or self._unknown)
         if not self._viable(field, scale or self._unknown, background):
             return None
         if scale is None or not scale.known:
@@ -228,14 +244,16 @@ class ImageRun:
                 and d.box.y1 <= inner.y1
             ]
             most = max(most, red, key=len)
-        scale = red_cell_scale(most, at_least=rule.min_cells, pixel_aspect=self._aspect)
+        scale = red_cell_scale(
+            most, at_least=rule.min_cells, pixel_aspect=self._header.pixel_aspect
+        )
         return None if scale is None or self._too_coarse(field, scale.um_per_px) else scale
 
     def _stated(self, field: Field, um_per_px: tuple[float, float]) -> Scale:
-        """Raises UnreadablePixels where the spacing is no microscope's, or far too coarse."""
+        """Raises UnfitField where the spacing is no microscope's, or far too coarse."""
         problem = spacing_problem(um_per_px) or self._too_coarse(field, um_per_px)
         if problem:
-            raise UnreadablePixels(problem)
+            raise UnfitField(problem)
         return spacing_scale(um_per_px)
 
     def _too_coarse(self, field: Field, um_per_px: tuple[float, float]) -> str:
@@ -261,9 +279,7 @@ class ImageRun:
             self._scale = scale
         wanted = self._bundle.manifest.um_per_px_range
         if scale.known and wanted and not all(wanted[0] <= v <= wanted[1] for v in scale.um_per_px):
-            self._warn(
-                f"scale outside the bundle's range ({wanted[0]:g} to {wanted[1]:g} um per pixel)"
-            )
+            self._warn(f"{OUTSIDE_RANGE} ({wanted[0]:g} to {wanted[1]:g} um per pixel)")
 
     def _counts_here(self, found: Found) -> bool:
         """Whether the cell is this field's, and no earlier field has shown it."""
@@ -323,6 +339,14 @@ class ImageRun:
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
+
+
+def _check_shape(field: Field, scale: Scale) -> None:
+    longer = elongation(field.pixels, scale.um_per_px)
+    if longer > MOST_ELONGATED:
+        raise UnfitField(
+            f"it is {longer:.0f} times longer than wide (at most {MOST_ELONGATED:.0f} is read)"
+        )
 
 
 def _overlap(a: Box, b: Box) -> float:

@@ -61,21 +61,30 @@ def unknown_scale(um_per_px: float, *, pixel_aspect: float = 1.0) -> Scale:
 
 
 def red_cell_scale(
-    red_cells: Sequence[Box], *, at_least: int, pixel_aspect: float = 1.0
+    red_cells: Sequence[Box], *, at_least: int, pixel_aspect: float | None = None
 ) -> Scale | None:
     """From boxes of whole red cells (none cut by a border); None when there are too few.
 
-    Where their median width over height is not about 1, the pixels' stated shape (height over
-    width) taken into account, the image was pressed, and x and y get scales of their own.
+    `pixel_aspect` (height over width) is the pixels' stated shape, None where none is stated: it is
+    honoured, 1 as well as any other, whatever the cells look like. Only without it is an image
+    whose cells' median width over height is not about 1 taken for a pressed one, and x and y get
+    scales of their own.
     """
     if len(red_cells) < at_least:
         return None
-    ratio = median(b.width / (b.height * pixel_aspect) for b in red_cells)
-    if ROUND[0] <= ratio <= ROUND[1]:
-        side = median((b.width + b.height * pixel_aspect) / 2 for b in red_cells)
-        x = RED_CELL_UM / side
+    shape = 1.0 if pixel_aspect is None else pixel_aspect
+    ratio = median(b.width / (b.height * shape) for b in red_cells)
+    are_round = ROUND[0] <= ratio <= ROUND[1]
+    if are_round or pixel_aspect is not None:
+        x = RED_CELL_UM / median((b.width + b.height * shape) / 2 for b in red_cells)
+        odd = (
+            f"red cells are {ratio:.2f} as wide as high, and the shape that the image states for "
+            "its pixels was kept"
+        )
         return Scale(
-            um_per_px=(round(x, 5), round(x * pixel_aspect, 5)), source=ScaleFrom.RED_CELLS
+            um_per_px=(round(x, 5), round(x * shape, 5)),
+            source=ScaleFrom.RED_CELLS,
+            warnings=() if are_round else (odd,),
         )
     x = RED_CELL_UM / median(b.width for b in red_cells)
     y = RED_CELL_UM / median(b.height for b in red_cells)

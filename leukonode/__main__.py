@@ -14,7 +14,7 @@ import typer
 from leukonode import commands
 from leukonode.commands import analyze, cases, database, dicom, models, service, training
 from leukonode.console import say_error
-from leukonode.errors import LeukonodeError
+from leukonode.errors import AlreadySaid, LeukonodeError
 
 __all__ = ["app", "main"]
 
@@ -63,12 +63,14 @@ def _run() -> int:
             return 2
         say_error(f"{error.format_message()} (see `{commands.name_of(error)} --help`)")
         return 2
+    except AlreadySaid as error:
+        return error.exit_status
     except LeukonodeError as error:
         say_error(str(error))
         return error.exit_status
     except (KeyboardInterrupt, typer.Abort):
         say_error("stopped")
-        return 130
+        return 1
     except BrokenPipeError:
         # the reader of our output has gone; point it elsewhere so that closing does not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

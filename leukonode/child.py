@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from dicom_node.errors import DicomNodeError, log_failure
+from domain.image import UnreadablePixels
 from leukonode.reading import ChildDied, Reading, ReadingFailed, ReadingRequest
 
 __all__ = ["AnalysingChild", "die_with_parent"]
@@ -65,6 +66,11 @@ class AnalysingChild:
             raise ReadingFailed(answer)
         return answer
 
+    def interrupt(self) -> None:
+        """Kill the child from another thread: the call that waits for it ends with ChildDied."""
+        if self._process is not None:
+            self._process.kill()
+
     def stop(self) -> None:
         """End the child, whatever it is doing."""
         if self._line is not None:
@@ -110,16 +116,16 @@ def _child(line: Connection, parent: int) -> None:
             if loaded is None or not loaded.serves(request):
                 loaded = _LoadedBundle(request)
             line.send(True if isinstance(request, _Load) else loaded.read(request))
-        except Exception as error:
-            log.exception("a case could not be read")
+        except Exception as error:  # noqa: BLE001 whatever went wrong is told to the parent, in one line
+            log_failure(log, "a case could not be read", error)
             line.send(_reason(error))
 
 
 def _reason(error: Exception) -> str:
     from inference.errors import InferenceError
 
-    known: Sequence[type[Exception]] = (InferenceError,)
-    text = str(error).splitlines()[0] if isinstance(error, tuple(known)) and str(error) else ""
+    ours = isinstance(error, InferenceError | DicomNodeError | UnreadablePixels)
+    text = " ".join(str(error).split()) if ours else ""
     return text or f"internal error ({type(error).__name__})"
 
 

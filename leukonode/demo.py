@@ -31,6 +31,7 @@ from dicom_node.dicomize import Labels, PictureArray, dicomize
 from dicom_node.errors import DicomNodeError
 from dicom_node.headers import read_header
 from dicom_node.peers import Peer
+from dicom_node.pictures import PictureSource
 from dicom_node.scu import Timeouts, echo, send
 from dicom_node.sources import NotAnImage, open_any
 from domain.counts import Proportion
@@ -46,6 +47,7 @@ from leukonode.store import sha256_of
 __all__ = ["run_demo"]
 
 _NODE_AE, _PACS_AE, _MODALITY_AE = "LEUKONODE", "DEMOPACS", "DEMOSCOPE"
+_MARK = ".leukonode-demo"
 _QUIET_SECONDS = 2
 _START_SECONDS = 90.0
 _CASE_SECONDS = 600.0
@@ -101,6 +103,11 @@ def run_demo(
 def _make_room(keep: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
     keep.mkdir(parents=True, exist_ok=True)
+    if any(keep.iterdir()) and not (keep / _MARK).is_file():
+        raise CouldNotError(
+            f"{keep} holds other things than a demo's; name an empty folder with --keep"
+        )
+    (keep / _MARK).write_text("made by leukonode demo, emptied by the next one\n", encoding="ascii")
     if (keep / "service").is_dir():
         EmbeddedServer(keep / "service").remove()
     for name in ("sent", "returned", "service"):
@@ -152,7 +159,7 @@ def _given(images: Path, folder: Path) -> list[_Smear]:
     for file in files_of([images]):
         try:
             source = open_any(file, image=0)
-            if source.header.source == file.name:
+            if isinstance(source, PictureSource):
                 smears.append(_study(file.name, file, len(smears) + 1, folder, um_per_px=None))
             else:
                 header = read_header(file, sha256=source.header.sha256)

@@ -3,10 +3,11 @@
 LeukonodeError
 ├── SettingsError     a wrong setting; stops the start
 ├── UsageError        the command was called wrongly (exit status 2)
-└── CouldNotError     the command was right and could not be done (exit status 1)
+├── CouldNotError     the command was right and could not be done (exit status 1)
+└── AlreadySaid       a process of ours has said why; nothing more is to be said
 """
 
-__all__ = ["CouldNotError", "LeukonodeError", "SettingsError", "UsageError"]
+__all__ = ["AlreadySaid", "CouldNotError", "LeukonodeError", "SettingsError", "UsageError"]
 
 
 class LeukonodeError(Exception):
@@ -28,3 +29,7 @@ class UsageError(LeukonodeError):
 
 class CouldNotError(LeukonodeError):
     """What was asked for could not be done."""
+
+
+class AlreadySaid(LeukonodeError):
+    """The line is on standard error already."""

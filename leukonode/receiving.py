@@ -1,7 +1,7 @@
 """Door 1: take an object in, so that 0x0000 is said only of what is durable and recorded.
 
-Order: the file is in the store (fsynced, renamed, folder fsynced), then one transaction holds its
-row, its audit event and its job, then the peer is answered. What is refused goes to quarantine with
+Order: the bytes are on disk; one transaction writes row, audit event and job, and before its commit
+the file takes its place in the store; then the peer is answered. What is refused goes to quarantine with
 an audit event; nothing is overwritten.
 """
 
@@ -59,16 +59,21 @@ class Door:
         except MalformedObject as error:
             self._quarantine(arrival, QuarantineReason.REFUSED, error.reason, study_uid=None)
             return Reply(error.status, error.reason, error.offending_tag)
-        key = self.store.adopt(arrival.path, shelf=Shelf.OBJECTS, sha256=arrival.dataset_sha256)
+        sha256 = arrival.dataset_sha256
+        self.store.make_durable(arrival.path)
         with self.database.transaction() as tx:
             intake = receive_instance(
                 tx,
-                _intake(arrival, header, key),
+                _intake(arrival, header, self.store.key(Shelf.OBJECTS, sha256)),
                 quiet=timedelta(seconds=self.settings.study_quiet_seconds),
                 now=self.now(),
             )
-            if intake.kind in (IntakeKind.CONFLICT, IntakeKind.OTHER_PATIENT):
+            # the file takes its place before the commit; without the commit it is only a leftover
+            if intake.kind in (IntakeKind.NEW, IntakeKind.AGAIN):
+                self.store.adopt(arrival.path, shelf=Shelf.OBJECTS, sha256=sha256)
+            else:
                 reason, detail = _refusal(intake.kind)
+                key = self.store.adopt(arrival.path, shelf=Shelf.QUARANTINE, sha256=sha256)
                 record_quarantine(
                     tx,
                     reason=reason,
@@ -76,11 +81,12 @@ class Door:
                     instance_uid=header.instance_uid,
                     sop_class_uid=header.sop_class_uid,
                     study_uid=header.study_uid,
-                    sha256=arrival.dataset_sha256,
+                    sha256=sha256,
                     size_bytes=arrival.dataset_bytes,
                     store_key=key,
                     calling_ae=arrival.calling_ae,
                     now=self.now(),
+                    case_id=intake.case_id,
                 )
         if intake.kind is IntakeKind.CONFLICT:
             return Reply.of(StoreStatus.UID_REUSED)
@@ -102,6 +108,7 @@ class Door:
         failed = event.kind is not EventKind.ASSOCIATION_ACCEPTED
         if event.path is not None and event.path.exists():
             sha256, size = sha256_of(event.path), event.path.stat().st_size
+            self.store.make_durable(event.path)
             key = self.store.adopt(event.path, shelf=Shelf.QUARANTINE, sha256=sha256)
             with self.database.transaction() as tx:
                 record_quarantine(
@@ -135,6 +142,7 @@ class Door:
         *,
         study_uid: StudyUID | None,
     ) -> None:
+        self.store.make_durable(arrival.path)
         key = self.store.adopt(arrival.path, shelf=Shelf.QUARANTINE, sha256=arrival.dataset_sha256)
         with self.database.transaction() as tx:
             record_quarantine(

@@ -19,6 +19,7 @@ from db.audit import record_event
 from db.database import Database
 from db.queue import Step, run_worker
 from db.sweeping import sweep
+from dicom_node.errors import log_failure
 from domain.identities import CaseId
 from leukonode.about import SOFTWARE, producer_of
 from leukonode.errors import SettingsError
@@ -135,6 +136,7 @@ def run_worker_role(settings: Settings, database_url: str, *, ready: Callable[[s
         owner=owner,
         now=_now,
         read=partial(child.read, timeout_seconds=settings.analysis_timeout_seconds),
+        stopping=over.is_set,
     )
     handlers: dict[Step, Callable[[str], None]] = {
         Step.COMPLETE: lambda key: steps.complete(house, CaseId(key)),
@@ -149,7 +151,7 @@ def run_worker_role(settings: Settings, database_url: str, *, ready: Callable[[s
     _event(database, "worker started", owner=owner, bundle=info.id)
     ready(f"worker: bundle {info.id}{', UNTRAINED MODELS' if info.untrained else ''}")
     try:
-        asyncio.run(_work(database_url, handlers, owner, over))
+        asyncio.run(_work(database_url, handlers, owner, over, interrupt=child.interrupt))
     finally:
         over.set()
         child.stop()
@@ -162,12 +164,19 @@ def run_worker_role(settings: Settings, database_url: str, *, ready: Callable[[s
 
 
 async def _work(
-    url: str, handlers: dict[Step, Callable[[str], None]], name: str, over: threading.Event
+    url: str,
+    handlers: dict[Step, Callable[[str], None]],
+    name: str,
+    over: threading.Event,
+    *,
+    interrupt: Callable[[], None],
 ) -> None:
+    """Until told to stop: then the analysis that runs is interrupted and given back, uncounted."""
     working = asyncio.create_task(run_worker(url, handlers, name=name))
     told = asyncio.create_task(asyncio.to_thread(over.wait))
     await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
     over.set()
+    interrupt()
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working
@@ -178,5 +187,5 @@ def _sweep_until(over: threading.Event, database: Database) -> None:
         try:
             with database.transaction() as tx:
                 sweep(tx, now=_now())
-        except Exception:
-            log.warning("the sweeper could not reach the database", exc_info=log.isEnabledFor(10))
+        except Exception as error:  # noqa: BLE001 the sweeper outlives a database that is away
+            log_failure(log, "the sweeper could not reach the database", error)

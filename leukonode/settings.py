@@ -9,10 +9,18 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from leukonode.errors import SettingsError
 
@@ -51,7 +59,13 @@ class PeerSetting(_Frozen):
 
     ae_title: AeTitle
     address: str
-    services: tuple[Literal["echo", "store"], ...] = ("echo", "store")
+    services: tuple[Literal["echo", "store", "photographic"], ...] = ("echo", "store")
+
+    @field_validator("address")
+    @classmethod
+    def _is_a_network(cls, address: str) -> str:
+        ip_network(address, strict=False)
+        return address
 
 
 class Settings(_Frozen):

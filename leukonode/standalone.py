@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dicom_node.errors import DicomNodeError
 from dicom_node.headers import read_header
+from dicom_node.pictures import PictureSource
 from dicom_node.sources import NotAnImage, PixelSource, open_any
 from domain.counts import AdequacyLimits
 from domain.identities import (
@@ -42,6 +43,7 @@ __all__ = ["Outputs", "files_of", "output_folders", "read_file", "write_outputs"
 
 # A picture has no SOP class; its references say what it would be, and the context warns of it.
 _SECONDARY_CAPTURE = SopClassUID("1.2.840.10008.5.1.4.1.1.7")
+_ALL_FILES = ("result.json", "run.json", "thesis.json", "overview.png", "report.pdf", "report.dcm")
 _FROM_A_PICTURE = "made from a picture file: no patient, no specimen, and references to no object"
 
 
@@ -141,7 +143,7 @@ def _named(reading: Reading, name: str) -> Reading:
 
 def _context(file: Path, source: PixelSource) -> StudyContext:
     header = source.header
-    if header.source != file.name:  # an instance UID: a DICOM file
+    if not isinstance(source, PictureSource):
         return read_header(file, sha256=header.sha256).context
     sha256: Sha256 = header.sha256
     return StudyContext(
@@ -167,6 +169,8 @@ def write_outputs(report: Report, folder: Path, *, outputs: Outputs) -> None:
     from reporting.sr import sr_document
 
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _ALL_FILES:  # of an earlier call, which may have written more
+        (folder / name).unlink(missing_ok=True)
     _write(folder / "result.json", result_bytes(report, with_seconds=False))
     _write(folder / "run.json", _run_json(report))
     if outputs.thesis:

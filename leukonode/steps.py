@@ -7,21 +7,24 @@ and is done again; doing it again is harmless, because names and UIDs are derive
 The networks come in as a function (`House.read`): nothing here knows torch.
 """
 
+import errno
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from db.analysing import (
+    AfterFailure,
     AnalysisClaim,
     StoredInstance,
     claim_analysis,
     extend_lease,
     fail_analysis,
     finish_analysis,
+    give_up_analysis,
 )
 from db.analysis_rows import load_analysis
 from db.database import Database, Transaction
@@ -31,6 +34,7 @@ from db.delivering import (
     claim_delivery,
     extend_delivery_lease,
     finish_delivery,
+    is_success,
     record_instance_status,
 )
 from db.receiving import complete_case
@@ -42,6 +46,7 @@ from db.reporting_rows import (
     fail_report,
     finish_report,
 )
+from dicom_node.errors import log_failure
 from dicom_node.headers import InstanceHeader, read_header
 from dicom_node.levels import choose_levels
 from dicom_node.peers import Peer
@@ -49,7 +54,7 @@ from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
 from domain.cells import Stage
 from domain.counts import AdequacyLimits, numbers_of
-from domain.identities import CaseId, InstanceUID
+from domain.identities import CaseId
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
 from leukonode.issuing import context_of, issue, predecessor_of, unread_analysis
@@ -69,6 +74,8 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 
 log = logging.getLogger(__name__)
 
+_RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 
 @dataclass(frozen=True, kw_only=True)
 class House:
@@ -83,6 +90,7 @@ class House:
     owner: str  # this worker, in leases
     now: Callable[[], datetime]
     read: Callable[[ReadingRequest], Reading]
+    stopping: Callable[[], bool]  # the worker was told to stop
 
     @property
     def lease(self) -> timedelta:
@@ -101,8 +109,14 @@ def analyse(house: House, case_id: CaseId) -> None:
         claim = claim_analysis(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
         return
-    with _held(house, lambda tx: extend_lease(tx, claim, lease=house.lease, now=house.now())):
-        analysis = _analysed(house, claim)
+    try:
+        with _held(house, lambda tx: extend_lease(tx, claim, lease=house.lease, now=house.now())):
+            analysis = _analysed(house, claim)
+    except Exception as error:
+        if _not_analysed(house, claim, error) is AfterFailure.NO_MORE:
+            with house.database.transaction() as tx:
+                give_up_analysis(tx, claim, reason=type(error).__name__, now=house.now())
+        raise
     if analysis is None:
         return
     numbers = numbers_of(
@@ -116,7 +130,7 @@ def analyse(house: House, case_id: CaseId) -> None:
 
 
 def _analysed(house: House, claim: AnalysisClaim) -> Analysis | None:
-    """The analysis; None when the case was given back to be tried again."""
+    """The analysis; None when the case is no longer this worker's."""
     headers = _to_be_read(house, claim.instances)
     _, mixed = context_of(headers)
     if mixed or claim.exhausted:
@@ -125,13 +139,28 @@ def _analysed(house: House, claim: AnalysisClaim) -> Analysis | None:
         try:
             reading = house.read(_request(house, claim, headers))
         except (ChildDied, ReadingFailed) as error:
-            with house.database.transaction() as tx:
-                again = fail_analysis(tx, claim, reason=str(error), now=house.now())
-            if again:
+            if _not_analysed(house, claim, error) is not AfterFailure.NO_MORE:
                 return None
             reading = _unread(house, headers, str(error))
     house.store.put_crops(pictures_to_bytes(reading), analysis=claim.analysis_id)
     return reading.analysis
+
+
+def _not_analysed(house: House, claim: AnalysisClaim, error: Exception) -> AfterFailure:
+    """Give the case back. Told to stop, or out of disk, the attempt is not the case's fault."""
+    ours = isinstance(error, ChildDied | ReadingFailed)
+    with house.database.transaction() as tx:
+        return fail_analysis(
+            tx,
+            claim,
+            reason=str(error) if ours else type(error).__name__,
+            now=house.now(),
+            counts=not (house.stopping() or _out_of_resources(error)),
+        )
+
+
+def _out_of_resources(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _RESOURCES
 
 
 def _request(
@@ -183,7 +212,13 @@ def report(house: House, case_id: CaseId) -> None:
             objects = _drawn(house, claim)
     except Exception as error:
         with house.database.transaction() as tx:
-            fail_report(tx, claim, reason=type(error).__name__, now=house.now())
+            fail_report(
+                tx,
+                claim,
+                reason=type(error).__name__,
+                now=house.now(),
+                counts=not (house.stopping() or _out_of_resources(error)),
+            )
         raise
     with house.database.transaction() as tx:
         finish_report(
@@ -241,18 +276,24 @@ def deliver(house: House, delivery_id: str) -> None:
     if destination is None:
         _end(house, claim, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
         return
-    with _held(
-        house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
-    ):
-        outcome = _sent(house, claim, destination)
+    objects = tuple(o for o in claim.objects if o.instance_uid not in claim.taken)
+    try:
+        with _held(
+            house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
+        ):
+            outcome = _sent(house, objects, destination)
+    except Exception as error:
+        with house.database.transaction() as tx:
+            _try_again_or_give_up(house, tx, claim, type(error).__name__)
+        raise
     with house.database.transaction() as tx:
-        for instance in outcome.instances:
+        for stored, answer in zip(objects, outcome.instances, strict=True):
             record_instance_status(
                 tx,
                 claim,
-                instance_uid=InstanceUID(instance.instance_uid),
-                status=instance.status,
-                comment=instance.comment,
+                instance_uid=stored.instance_uid,
+                status=answer.status,
+                comment=answer.comment,
                 now=house.now(),
             )
         _finish(house, tx, claim, outcome)
@@ -262,10 +303,10 @@ def _destination(settings: Settings, name: str) -> Destination | None:
     return next((d for d in settings.destinations if d.name == name), None)
 
 
-def _sent(house: House, claim: DeliveryClaim, destination: Destination) -> SendOutcome:
+def _sent(house: House, objects: Sequence[ReportObject], destination: Destination) -> SendOutcome:
     wait = house.settings.delivery_timeout_seconds
     return send(
-        [house.store.path(o.store_key) for o in claim.objects if o.instance_uid not in claim.taken],
+        [house.store.path(o.store_key) for o in objects],
         to=Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
         calling_ae=house.settings.ae_title,
         timeouts=Timeouts(connect=min(wait, 10.0), associate=wait, response=wait),
@@ -273,21 +314,33 @@ def _sent(house: House, claim: DeliveryClaim, destination: Destination) -> SendO
 
 
 def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
+    refused = [i for i in outcome.instances if not is_success(i.status)]
+    if not refused:
+        finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
+        return
+    first = refused[0]
+    said = "" if first.status is None else f"the peer answered {first.status:04X}"
+    reason = outcome.reason or said or "the peer gave no status"
+    if outcome.retryable:
+        _try_again_or_give_up(house, tx, claim, reason)
+    else:
+        finish_delivery(tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason=reason, now=house.now())
+
+
+def _try_again_or_give_up(house: House, tx: Transaction, claim: DeliveryClaim, reason: str) -> None:
     waits = house.settings.delivery_retry_seconds
     now = house.now()
-    if outcome.delivered:
-        finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=now)
-    elif outcome.retryable and claim.attempt <= len(waits):
-        finish_delivery(
-            tx,
-            claim,
-            outcome=DeliveryOutcome.FAILED,
-            reason=outcome.reason,
-            now=now,
-            next_attempt_at=now + timedelta(seconds=waits[claim.attempt - 1]),
-        )
-    else:
-        finish_delivery(tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason=outcome.reason, now=now)
+    if claim.attempt > len(waits):
+        finish_delivery(tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason=reason, now=now)
+        return
+    finish_delivery(
+        tx,
+        claim,
+        outcome=DeliveryOutcome.FAILED,
+        reason=reason,
+        now=now,
+        next_attempt_at=now + timedelta(seconds=waits[claim.attempt - 1]),
+    )
 
 
 def _end(house: House, claim: DeliveryClaim, outcome: DeliveryOutcome, reason: str) -> None:
@@ -306,8 +359,8 @@ def _held(house: House, extend: Callable[[Transaction], bool]) -> Iterator[None]
             try:
                 with house.database.transaction() as tx:
                     held = extend(tx)
-            except Exception:
-                log.warning("a lease could not be extended", exc_info=True)
+            except Exception as error:  # noqa: BLE001 a database away for a moment must not end the work
+                log_failure(log, "a lease could not be extended", error)
                 continue
             if not held:
                 return

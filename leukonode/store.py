@@ -1,10 +1,10 @@
 """The object store: a folder of files named by digest, each complete or absent.
 
-Promises (door 1): what `adopt` or `put` returned survives a power cut; a name of a peer's (UID,
+Promises (door 1): what `put` returned, and what was made durable and adopted, survives a power cut; a name of a peer's (UID,
 patient id, AE title) is never part of a path; the same content is stored once; nothing is ever
 overwritten with other content.
 
-    incoming/     what is being received, on the same device, emptied at the node's start
+    incoming/     what is being received, a folder for each run of a node, on the same device
     writing/      what we are writing ourselves; leftovers of a kill are removed after an hour
     objects/      ab/abcd....dcm   received objects, by the SHA-256 of their data set
     results/      ab/abcd....dcm   issued PDF and SR, by the SHA-256 of the file
@@ -54,8 +54,10 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)  # images and reports are for this account alone
         for name in ("incoming", "writing", *Shelf):
-            (root / name).mkdir(parents=True, exist_ok=True)
+            (root / name).mkdir(exist_ok=True)
 
     def remove_leftovers(self, *, now: float) -> None:
         """Remove files that a killed process was writing; `now` is seconds of the epoch."""
@@ -87,44 +89,57 @@ class FolderStore:
             raise ValueError(f"key {key!r} leaves the store")
         return path
 
-    def adopt(self, path: Path, *, shelf: Shelf, sha256: Sha256) -> str:
-        """Take over a file of `incoming`; durable on return. Gives the key."""
+    def make_durable(self, path: Path) -> None:
+        """The file's bytes survive a power cut on return; `adopt` does the same for its name."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
-        key = f"{shelf}/{sha256[:2]}/{sha256}{_ENDINGS[shelf]}"
+
+    def key(self, shelf: Shelf, sha256: str) -> str:
+        """Where content of that digest lies, or would lie."""
+        return f"{shelf}/{sha256[:2]}/{sha256}{_ENDINGS[shelf]}"
+
+    def adopt(self, path: Path, *, shelf: Shelf, sha256: Sha256) -> str:
+        """Take over a file of `incoming` whose bytes are durable. Gives the key; what lies there
+        already stays."""
+        key = self.key(shelf, sha256)
         self._settle(path, key)
         return key
 
     def put(self, content: bytes, *, shelf: Shelf) -> str:
         """Store bytes under their digest; durable on return. Gives the key."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        key = f"{shelf}/{sha256[:2]}/{sha256}{_ENDINGS[shelf]}"
+        key = self.key(shelf, hashlib.sha256(content).hexdigest())
         self._write(content, key)
         return key
 
     def put_crops(self, content: bytes, *, analysis: str) -> str:
         """Store what a report shows of an analysis; writing it again replaces it."""
         key = f"{Shelf.CROPS}/{analysis}.npz"
-        self._write(content, key)
+        self._write(content, key, replace=True)
         return key
 
     def crops(self, analysis: str) -> Path:
         """The file that `put_crops` wrote."""
         return self.path(f"{Shelf.CROPS}/{analysis}.npz")
 
-    def _write(self, content: bytes, key: str) -> None:
+    def _write(self, content: bytes, key: str, *, replace: bool = False) -> None:
         beside = self.root / "writing" / f"{os.getpid()}-{os.urandom(8).hex()}.part"
         with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        self._settle(beside, key)
+        self._settle(beside, key, replace=replace)
 
-    def _settle(self, path: Path, key: str) -> None:
+    def _settle(self, path: Path, key: str, *, replace: bool = False) -> None:
         target = self.path(key)
         new_folder = not target.parent.exists()
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        if replace:
+            path.replace(target)
+        else:
+            # a link, unlike a rename, cannot take the place of what is there already
+            with contextlib.suppress(FileExistsError):
+                target.hardlink_to(path)
+            path.unlink()
         _fsync_folder(target.parent)
         if new_folder:
             _fsync_folder(target.parent.parent)

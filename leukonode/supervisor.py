@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from db.embedded import EmbeddedServer
+from db.errors import DatabaseError
 from leukonode.child import die_with_parent
-from leukonode.errors import SettingsError
+from leukonode.errors import AlreadySaid
 from leukonode.settings import Settings
 
 __all__ = ["ROLES", "WRONG_SETTING", "Supervisor"]
@@ -41,6 +42,7 @@ class Supervisor:
         self._environment = dict(environment)
         self._say = say
         self._server = None if settings.database_url else EmbeddedServer(settings.data_dir)
+        self._url = settings.database_url
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
         self._well: set[str] = set()
@@ -50,24 +52,37 @@ class Supervisor:
         """Run until `over` is set, then stop everything in order."""
         from db.migrate import upgrade
 
-        url = self._settings.database_url
         if self._server is not None:
-            url = self._server.start()
+            self._url = self._server.start()
             self._say("database: embedded PostgreSQL is up")
         try:
-            upgrade(url)
+            upgrade(self._url)
             while not over.wait(_LOOK_SECONDS):
                 if self._server is not None and not self._server.alive():
-                    log.warning("PostgreSQL ended; starting it again")
-                    self._server.start()
+                    self._start_again(self._server, over)
                 for role in ROLES:
-                    self._look_after(role, url)
+                    self._look_after(role)
         finally:
             self._stop_children()
             if self._server is not None:
                 self._server.stop()
 
-    def _look_after(self, role: str, url: str) -> None:
+    def _start_again(self, server: EmbeddedServer, over: threading.Event) -> None:
+        """PostgreSQL ended: start it, however often that takes."""
+        log.warning("PostgreSQL ended; starting it again")
+        while not over.is_set():
+            try:
+                url = server.start()
+            except DatabaseError as error:
+                log.warning("PostgreSQL does not start: %s", error)
+                over.wait(_RESTART_SECONDS[-1])
+                continue
+            if url != self._url:  # another port: the roles have to be told
+                self._url = url
+                self._stop_children()
+            return
+
+    def _look_after(self, role: str) -> None:
         child = self._children.get(role)
         now = time.monotonic()
         if child is not None and child.poll() is None:
@@ -77,15 +92,15 @@ class Supervisor:
             return
         wait = _RESTART_SECONDS[min(self._falls[role], len(_RESTART_SECONDS) - 1)]
         if child is not None and child.returncode == WRONG_SETTING and role not in self._well:
-            raise SettingsError(f"the {role} did not start; the line above says why")
+            raise AlreadySaid(f"the {role} did not start")
         if child is not None:
             if now - self._started[role] < wait:
                 return
             log.warning("the %s ended with status %s; starting it again", role, child.returncode)
             self._falls[role] += 1
         self._children[role] = subprocess.Popen(
-            [sys.executable, "-P", "-m", "leukonode", "serve", "--role", role],
-            env=self._environment | {"LEUKONODE_DATABASE_URL": url},
+            [sys.executable, "-P", "-m", "leukonode", "serve", "--supervised", "--role", role],
+            env=self._environment | {"LEUKONODE_DATABASE_URL": self._url},
             preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 one system call, no lock taken
         )
         self._started[role] = now

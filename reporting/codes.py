@@ -103,8 +103,8 @@ OTHER_MODALITY = _OT
 # percentages of the leukocytes counted
 DIFFERENTIAL = {
     WbcClass.IMMATURE_NEUTROPHIL: _local("IMMNEUTPCT", "Immature neutrophils/100 leukocytes"),
-    # stage 4's blasts are a morphological class; LOINC's blasts are those of BLAST_FRACTION
-    WbcClass.BLAST_CELLS: _local("MORPHBLASTPCT", "Morphological blasts/100 leukocytes"),
+    # a class of form, as the differential counts it; LOINC's blasts are those of BLAST_FRACTION
+    WbcClass.BLAST_CELLS: _local("BLASTCELLPCT", "Blast cells by white-cell class/100 leukocytes"),
     WbcClass.LYMPHOCYTES: _loinc("26478-8", "Lymphocytes/100 leukocytes in Blood"),
     WbcClass.MONOCYTES: _loinc("26485-3", "Monocytes/100 leukocytes in Blood"),
     WbcClass.MYELOCYTE: _loinc("26498-6", "Myelocytes/100 leukocytes in Blood"),
@@ -116,7 +116,7 @@ DIFFERENTIAL = {
 CELLS_COUNTED = _loinc("11282-1", "Cells Counted Total [#] in Blood")
 CELL_COUNT_OF = {
     WbcClass.IMMATURE_NEUTROPHIL.value: _local("IMMNEUTCNT", "Immature neutrophils counted"),
-    WbcClass.BLAST_CELLS.value: _local("MORPHBLASTCNT", "Morphological blasts counted"),
+    WbcClass.BLAST_CELLS.value: _local("BLASTCELLCNT", "Blast cells by white-cell class counted"),
     WbcClass.LYMPHOCYTES.value: _local("LYMPHCNT", "Lymphocytes counted"),
     WbcClass.MONOCYTES.value: _local("MONOCNT", "Monocytes counted"),
     WbcClass.MYELOCYTE.value: _local("MYELOCNT", "Myelocytes counted"),
@@ -131,6 +131,7 @@ CELL_COUNT_OF = {
 DETECTED = _local("DETECTEDCNT", "Cells detected")
 NUCLEATED_RED_PER_100 = _loinc("19048-8", "Nucleated erythrocytes/100 leukocytes [Ratio] in Blood")
 PLATELETS_PER_RED_CELL = _local("PLTPERRBC", "Platelets per red cell")
+PLATELETS_PER_FIELD = _local("PLTPERFIELD", "Platelets per field read")
 OVERRULED = _local("OVERRULEDCNT", "Cells where white-cell class overrules cell class")
 DISAGREEMENTS = _local("DISAGREECNT", "Cells where morphology and malignancy disagree")
 UNCLASSIFIED_AT = {
@@ -142,6 +143,12 @@ UNCLASSIFIED_AT = {
 # blasts
 BLAST_FRACTION = _loinc("26446-5", "Blasts/100 leukocytes in Blood")
 BLAST_COUNT = _local("BLASTCNT", "Blasts counted")
+MORPHOLOGICAL_FRACTION = _local(
+    "MORPHBLASTPCT", "Morphological blasts/100 leukocytes and unclassified lymphoid"
+)
+MORPHOLOGICAL_COUNT = _local(
+    "MORPHBLASTCNT", "Morphological blasts, unclassified lymphoid cells included"
+)
 BLAST_BOUND_LOW = _local("BLASTPCTMIN", "Blasts/100 leukocytes, no unclassified cell a blast")
 BLAST_BOUND_HIGH = _local("BLASTPCTMAX", "Blasts/100 leukocytes, all unclassified cells blasts")
 BLAST_FRACTION_CORRECTED = _local("BLASTPCTCORR", "Blasts/100 leukocytes, corrected")
@@ -174,11 +181,13 @@ FLAGS = {
     Flag.UNTRAINED_MODELS: _local("F-UNTRAINED", "Models are untrained"),
     Flag.NOT_EVALUABLE: _local("F-NOTEVALUABLE", "No image is evaluable"),
     Flag.STAGE_FAILED: _local("F-STAGEFAILED", "A stage failed"),
+    Flag.IMAGE_UNREADABLE: _local("F-UNREADABLE", "An image could not be read to its end"),
     Flag.ANY_BLAST: _local("F-ANYBLAST", "At least one blast"),
     Flag.BLASTS_AT_THRESHOLD: _local("F-THRESHOLD", "Blasts at or above the review threshold"),
     Flag.MORPHOLOGY_DISAGREES: _local("F-DISAGREE", "Morphology and malignancy disagree"),
     Flag.REJECT_RATE_HIGH: _local("F-REJECTRATE", "More cells unclassified than the bundle's rate"),
     Flag.SCALE_UNKNOWN: _local("F-SCALE", "Scale unknown"),
+    Flag.SCALE_OUT_OF_RANGE: _local("F-SCALERANGE", "Scale outside the bundle's range"),
     Flag.DOMAIN_NOT_COVERED: _local("F-DOMAIN", "Image domain not covered by the bundle"),
     Flag.IMAGE_NOT_VIABLE: _local("F-NOTVIABLE", "At least one image is not viable"),
     Flag.FIELD_LIMIT_REACHED: _local("F-FIELDLIMIT", "Reading stopped at the leukocytes wanted"),

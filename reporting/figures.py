@@ -20,7 +20,7 @@ def one_decimal(percent: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio to three decimals (platelets per red cell)."""
+    """A ratio to three decimals (platelets per red cell, per field)."""
     return f"{value:.3f}"
 
 
@@ -35,6 +35,8 @@ def figures_of(report: Report) -> dict[str, str]:
         said["platelets"] = str(numbers.count(CellClass.PLATELET))
         if numbers.platelets_per_red_cell is not None:
             said["platelets_per_red_cell"] = ratio(numbers.platelets_per_red_cell)
+        if report.platelets_per_field is not None:
+            said["platelets_per_field"] = ratio(report.platelets_per_field)
     if report.measured(Stage.WBC_CLASS):
         said["leukocytes"] = str(numbers.leukocytes)
         for row in numbers.differential:

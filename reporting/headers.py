@@ -117,7 +117,7 @@ def predecessor_sequence(study_uid: str, replaced: ObjectRef) -> list[Dataset]:
 
 def _study_references(study_uid: str, by_series: dict[str, list[Dataset]]) -> Dataset:
     study = Dataset()
-    study.StudyInstanceUID = study_uid
+    _put(study, "StudyInstanceUID", study_uid)
     study.ReferencedSeriesSequence = []
     for series_uid, items in by_series.items():
         series = Dataset()
@@ -148,7 +148,9 @@ def _patient_and_study(dataset: Dataset, report: Report) -> None:
         ("StudyDescription", context.study_description),
         *patient.further,
     ):
-        if value and tag_for_keyword(keyword) is not None and keyword not in dataset:
+        tag = tag_for_keyword(keyword)
+        # groups below 0008 are of commands and files, not of data sets (PS3.5 7.1)
+        if value and tag is not None and tag >> 16 >= 8 and keyword not in dataset:
             _put(dataset, keyword, value)
 
 

@@ -96,7 +96,7 @@ def _failures(report: Report) -> list[Any]:
     if analysis.failures:
         said += heading("What failed", needs=20 * mm)
         for failure in analysis.failures:
-            stage = STAGE_WORDS[failure.stage] if failure.stage else "The analysis"
+            stage = STAGE_WORDS[failure.stage] if failure.stage else "Reading"
             said.append(text(f"{stage}: {failure.reason}", BODY, limit=400))
     warnings = list(dict.fromkeys((*analysis.warnings, *report.context.warnings)))
     if warnings:

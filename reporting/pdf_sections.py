@@ -49,6 +49,10 @@ __all__ = ["NO_PATTERN", "PATTERN_HEADING", "ROW", "story"]
 DASH = "–"
 NO_PATTERN = "No blasts were counted, so no pattern is given."
 PATTERN_HEADING = "Morphological pattern of the blasts: confirm by flow cytometry"
+MORPHOLOGICAL_OF = (
+    "Morphological blasts are of the leukocytes counted and of the lymphoid cells unclassified at "
+    "malignancy."
+)
 NOT_MEASURED = "Not measured: no number is given."
 IMAGES_LISTED = 40
 
@@ -63,6 +67,7 @@ ROW = {
     "red_cells": "Red blood cells",
     "platelets": "Platelets",
     "platelets_per_red_cell": "Platelets per red cell",
+    "platelets_per_field": "Platelets per field read",
     "nucleated_red.count": "Nucleated red cells",
     "nucleated_red.per_100": "Nucleated red cells per 100 leukocytes",
     "unclassified.wbc_class": "Unclassified at white-cell class",
@@ -77,6 +82,7 @@ _CELLS_OF_KINDS = (
     "red_cells",
     "platelets",
     "platelets_per_red_cell",
+    "platelets_per_field",
     "nucleated_red.count",
     "nucleated_red.per_100",
 )
@@ -176,6 +182,7 @@ def _blasts(report: Report, width: float) -> list[Any]:
             )
     widths = [width - 82 * mm, 20 * mm, 22 * mm, 40 * mm]
     said.append(table(rows, widths, rows_style(numbers=(1, 2, 3)) + _greyed(report)))
+    said.append(text(MORPHOLOGICAL_OF, NOTE))
     if numbers.corrected is not None and report.measured(Stage.MALIGNANCY):
         said.append(
             text(
@@ -283,6 +290,8 @@ def _counts(report: Report, width: float) -> list[Any]:
         said["platelets"] = str(numbers.count(CellClass.PLATELET))
         if numbers.platelets_per_red_cell is not None:
             said["platelets_per_red_cell"] = ratio(numbers.platelets_per_red_cell)
+        if report.platelets_per_field is not None:
+            said["platelets_per_field"] = ratio(report.platelets_per_field)
     if report.measured(Stage.WBC_CLASS):
         nucleated = dict(numbers.counts).get(WbcClass.NUCLEATED_RED_BLOOD_CELLS)
         if nucleated is not None:

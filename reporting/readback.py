@@ -87,10 +87,6 @@ def numbers_in_sr(document: bytes) -> dict[str, str]:
             _say(found, f"{name}.percent", f"{value:.1f}")
             _say(found, f"{name}.low", f"{value - below:.1f}")
             _say(found, f"{name}.high", f"{value + above:.1f}")
-    if "differential.blast_cells.count" in found:  # one code for one number, in two tables
-        for part in ("count", "percent", "low", "high"):
-            if (said := found.get(f"differential.blast_cells.{part}")) is not None:
-                found[f"morphological_blasts.{part}"] = said
     return found
 
 
@@ -132,8 +128,9 @@ def numbers_in_result(result: Mapping[str, Any]) -> dict[str, str]:
             found[name] = str(value)
     if result["nucleated_red_per_100"] is not None:
         found["nucleated_red.per_100"] = one_decimal(result["nucleated_red_per_100"])
-    if result["platelets_per_red_cell"] is not None:
-        found["platelets_per_red_cell"] = ratio(result["platelets_per_red_cell"])
+    for name in ("platelets_per_red_cell", "platelets_per_field"):
+        if result[name] is not None:
+            found[name] = ratio(result[name])
     return found
 
 
@@ -162,11 +159,14 @@ def _coded_names() -> Iterator[tuple[Code, str, str]]:
     yield codes.DETECTED, "cells", "count"
     yield codes.CELLS_COUNTED, "leukocytes", "count"
     yield codes.PLATELETS_PER_RED_CELL, "platelets_per_red_cell", "ratio"
+    yield codes.PLATELETS_PER_FIELD, "platelets_per_field", "ratio"
     yield codes.NUCLEATED_RED_PER_100, "nucleated_red.per_100", "plain"
     yield codes.OVERRULED, "overruled", "count"
     yield codes.DISAGREEMENTS, "disagreements", "count"
     yield codes.BLAST_FRACTION, "blasts", "fraction"
     yield codes.BLAST_COUNT, "blasts.count", "count"
+    yield codes.MORPHOLOGICAL_FRACTION, "morphological_blasts", "fraction"
+    yield codes.MORPHOLOGICAL_COUNT, "morphological_blasts.count", "count"
     yield codes.BLAST_BOUND_LOW, "blasts.bound_low", "plain"
     yield codes.BLAST_BOUND_HIGH, "blasts.bound_high", "plain"
     yield codes.BLAST_FRACTION_CORRECTED, "blasts.corrected", "fraction"

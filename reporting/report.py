@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from domain.analysis import Analysis
-from domain.cells import Stage
+from domain.cells import CellClass, Stage
 from domain.counts import AdequacyLimits, Numbers, numbers_of
 from domain.finding import Finding, finding_of
 from domain.identities import CaseId, InstanceUID, SeriesUID, SopClassUID, derived_uid
-from domain.image import Pixels
+from domain.image import Pixels, Verdict
 from domain.states import ReportStatus
 from domain.study import StudyContext
+from reporting.nameable import nameable
 
 __all__ = [
     "DISCLAIMER",
@@ -138,7 +139,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """A planned stage is missing: the report is PARTIAL (PS3.3 C.17.2, Completion Flag)."""
+        """A stage or a part of an image is missing: the report is PARTIAL (PS3.3 C.17.2, Completion Flag)."""
         return bool(self.analysis.failures)
 
     @property
@@ -147,6 +148,22 @@ class Report:
         kind = "LeukoNode blood smear report"
         amended = ", amended" if self.predecessor else ""
         return f"{UNTRAINED}: {kind}{amended}" if self.untrained else f"{kind}{amended}"
+
+    @property
+    def platelets_per_field(self) -> float | None:
+        """Platelets over the fields read; None where nothing but single cells was read."""
+        # an image that stage 1 did not look at holds one cell a frame, and no field
+        with_fields = {
+            n
+            for n, image in enumerate(self.analysis.images)
+            if image.viability.verdict is not Verdict.NOT_ASSESSED
+        }
+        read = sum(self.analysis.images[n].fields_read for n in with_fields)
+        platelets = sum(
+            c.final_class == CellClass.PLATELET and c.image in with_fields
+            for c in self.analysis.cells
+        )
+        return platelets / read if read else None
 
     def measured(self, stage: Stage) -> bool:
         """Whether the numbers that rest on this stage exist; else no drawing prints any."""
@@ -178,6 +195,7 @@ def report_of(
         limits=limits,
         confusion=analysis.bundle.confusion,
     )
+    context = nameable(context)
     return Report(
         context=context,
         analysis=analysis,

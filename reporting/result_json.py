@@ -69,6 +69,9 @@ def result_of(report: Report, *, with_seconds: bool) -> dict[str, Any]:
         "platelets_per_red_cell": float(ratio(numbers.platelets_per_red_cell))
         if report.measured(Stage.CELL_CLASS) and numbers.platelets_per_red_cell is not None
         else None,
+        "platelets_per_field": float(ratio(report.platelets_per_field))
+        if report.measured(Stage.CELL_CLASS) and report.platelets_per_field is not None
+        else None,
         "overruled": numbers.overruled if counted else None,
         "disagreements": numbers.disagreements if report.measured(Stage.MALIGNANCY) else None,
         "flags": [flag.value for flag in report.finding.flags],

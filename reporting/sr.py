@@ -24,6 +24,7 @@ from highdicom.sr import (
 from highdicom.sr.enum import RelationshipTypeValues as Relation
 from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage
 
+from domain.cells import Stage
 from domain.study import Code
 from reporting import codes
 from reporting.headers import (
@@ -174,7 +175,7 @@ def _evaluations(report: Report) -> ContainerContentItem:
 
 def _summary(report: Report) -> Code:
     """CID 6047. A finding is a blast."""
-    found = bool(report.numbers.blasts.count)
+    found = report.measured(Stage.MALIGNANCY) and bool(report.numbers.blasts.count)
     if not report.analysis.evaluable:
         return codes.NONE_SUCCEEDED
     if report.failed:

@@ -85,6 +85,13 @@ def _cell_classes(report: Report) -> Iterator[ContentItem]:
         codes.NO_UNITS,
         missing=missing,
     )
+    per_field = report.platelets_per_field
+    yield _number(
+        codes.PLATELETS_PER_FIELD,
+        None if per_field is None else float(ratio(per_field)),
+        codes.NO_UNITS,
+        missing=missing,
+    )
 
 
 def _differential(report: Report) -> Iterator[ContentItem]:
@@ -96,6 +103,9 @@ def _differential(report: Report) -> Iterator[ContentItem]:
             codes.CELL_COUNT_OF[name.value], row.proportion.count, codes.CELLS, missing=missing
         )
         yield _fraction(codes.DIFFERENTIAL[name], row.proportion, missing=missing)
+    morphological = numbers.morphological_blasts
+    yield _number(codes.MORPHOLOGICAL_COUNT, morphological.count, codes.CELLS, missing=missing)
+    yield _fraction(codes.MORPHOLOGICAL_FRACTION, morphological, missing=missing)
     yield _words(codes.INTERVAL, INTERVAL_WORDS)
     nucleated = dict(numbers.counts).get(WbcClass.NUCLEATED_RED_BLOOD_CELLS)
     if nucleated is not None:
@@ -168,8 +178,9 @@ def _image_group(report: Report, index: int, image: ImageReading) -> ContainerCo
     said = [f"Not evaluable: {image.not_evaluable}"] if image.not_evaluable else []
     said += [f"Warning: {w}" for w in dict.fromkeys((*image.header.warnings, *image.warnings))]
     items += [_words(codes.COMMENT, text) for text in said]
+    # a source may be named after its file; its bytes are the evidence's in any case
     for one in report.context.evidence:
-        if one.instance_uid == image.header.source:
+        if one.sha256 == image.header.sha256 or one.instance_uid == image.header.source:
             items.append(
                 ImageContentItem(
                     name=concept(codes.SOURCE_OF_MEASUREMENT),

@@ -115,7 +115,7 @@ class Node:
         raise AssertionError(f"no {kind} among {[e.kind.value for e in self.events]}")
 
     def left_files(self) -> list[Path]:
-        return list(self.incoming.iterdir())
+        return [path for path in self.incoming.rglob("*") if path.is_file()]
 
 
 @contextmanager
@@ -289,13 +289,15 @@ class Raw:
         self.sock.settimeout(10.0)
 
     @classmethod
-    def to(cls, node: Node) -> "Raw":
-        return cls(socket.create_connection(("127.0.0.1", node.scp.port), timeout=10.0))
+    def to(cls, node: Node, source: str = "127.0.0.1") -> "Raw":
+        """`source` is any address of 127.0.0.0/8, each another host to the node."""
+        there = ("127.0.0.1", node.scp.port)
+        return cls(socket.create_connection(there, timeout=10.0, source_address=(source, 0)))
 
     @classmethod
-    def associated(cls, node: Node, **changes: Any) -> "Raw":
+    def associated(cls, node: Node, source: str = "127.0.0.1", **changes: Any) -> "Raw":
         """Contexts 1: Secondary Capture, explicit; 3: Verification; 5: multi-frame, JPEG."""
-        peer = cls.to(node)
+        peer = cls.to(node, source)
         peer.say(
             associate_rq(
                 [

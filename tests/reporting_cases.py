@@ -360,6 +360,16 @@ WRONG_DOMAIN = reading(
 )
 
 
+UNREADABLE = reading(
+    2,
+    viability=Viability(p=None, verdict=Verdict.NOT_ASSESSED),
+    um_per_px=None,
+    scale_from=ScaleFrom.UNKNOWN,
+    fields_read=0,
+    not_evaluable="a JPEG is cut off before its end",
+)
+
+
 def all_cases() -> dict[str, Report]:
     """One report of each kind that the service can issue."""
     confusion = ((280, 20), (12, 190))
@@ -390,7 +400,39 @@ def all_cases() -> dict[str, Report]:
             )
         ),
         "run_failed": report(
-            analysis_of([], failures=(StageFailure(stage=None, reason="the engine ended"),))
+            analysis_of(
+                [],
+                images=(UNREADABLE,),
+                failures=(StageFailure(stage=None, reason="the engine ended"),),
+            )
+        ),
+        "unreadable": report(
+            analysis_of(
+                NORMAL,
+                images=(reading(1), UNREADABLE),
+                failures=(
+                    StageFailure(stage=None, reason="image 2: it could not be decoded (cut off)"),
+                ),
+            )
+        ),
+        "rejected_blasts": report(
+            analysis_of(
+                [
+                    *NORMAL,
+                    {"n": 9, "kind": "blast_cells", "malignancy": "unclassified"},
+                    {"n": 2, "kind": "blast_cells", "malignancy": "benign"},
+                ]
+            )
+        ),
+        "single_cells": report(
+            analysis_of(
+                [*FEW, {"n": 4, "kind": "platelet"}],
+                images=(
+                    reading(
+                        viability=Viability(p=None, verdict=Verdict.NOT_ASSESSED), fields_read=264
+                    ),
+                ),
+            )
         ),
         "five_hundred": with_pictures(analysis_of(FIVE_HUNDRED)),
         "untrained": with_pictures(analysis_of(BLASTS_35, untrained=True)),

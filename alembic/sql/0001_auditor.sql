@@ -47,7 +47,7 @@ WITH finished AS (
      CROSS JOIN LATERAL (
            VALUES (0, 'leukocytes', r.leukocytes, NULL::integer),
                   (1, 'blasts', r.blasts, r.leukocytes),
-                  (2, 'morphological_blasts', r.morphological_blasts, r.leukocytes),
+                  (2, 'morphological_blasts', r.morphological_blasts, r.morphological_total),
                   (3, 'overruled', r.overruled, NULL),
                   (4, 'disagreements', r.disagreements, NULL)
            ) AS s (position, name, count, total)

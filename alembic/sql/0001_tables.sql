@@ -165,6 +165,7 @@ CREATE TABLE leukonode.images (
     frames INTEGER NOT NULL,
     domain TEXT NOT NULL,
     given_um_per_px DOUBLE PRECISION[],
+    pixel_aspect DOUBLE PRECISION,
     monochrome BOOLEAN NOT NULL,
     refusal TEXT NOT NULL,
     header_warnings TEXT[] NOT NULL,
@@ -212,8 +213,9 @@ CREATE TABLE leukonode.result_counts (
 CREATE TABLE leukonode.results (
     analysis_id UUID NOT NULL,
     leukocytes INTEGER NOT NULL,
-    blasts INTEGER NOT NULL,
+    blasts INTEGER,
     morphological_blasts INTEGER NOT NULL,
+    morphological_total INTEGER NOT NULL,
     overruled INTEGER NOT NULL,
     disagreements INTEGER NOT NULL,
     adequacy TEXT NOT NULL,

@@ -2,7 +2,7 @@
 
 The only file that imports ultralytics. Importing that package reads the environment, asks whether
 the network is reachable, and changes the environment, thread counts, print formats, log levels,
-warning filters and `torch.save` of the process; here it is told to stay offline first, and what it
+warning filters, `torch.save`, `PIL.Image.open` and OpenCV's file functions of the process; here it is told to stay offline first, and what it
 changed is put back. State-dict names: ultralytics' own, `model.N.*`.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 __all__ = ["is_classic_head", "yolov5"]
@@ -55,6 +56,8 @@ def _as_before() -> Iterator[None]:
     environment, levels = dict(os.environ), _log_levels()
     threads, cv2_threads = torch.get_num_threads(), cv2.getNumThreads()
     save, print_format = torch.save, np.get_printoptions()
+    open_image = Image.open
+    cv2_files = cv2.imread, cv2.imwrite, cv2.imshow
     try:
         with warnings.catch_warnings():
             yield
@@ -67,6 +70,8 @@ def _as_before() -> Iterator[None]:
         torch.set_num_threads(threads)
         cv2.setNumThreads(cv2_threads)
         torch.save = save
+        Image.open = open_image
+        cv2.imread, cv2.imwrite, cv2.imshow = cv2_files
         np.set_printoptions(**print_format)
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]  # torch's own
 

@@ -1,5 +1,6 @@
 """`leukonode cases`, `case`, `deliveries`: what the service holds and what became of it."""
 
+import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from db import queries
+from db.database import Database
 from domain.states import CaseState
 from leukonode.console import print_json, print_table, say
 from leukonode.errors import CouldNotError
@@ -90,13 +92,19 @@ def list_cases(
 def show_case(
     case_id: Annotated[str, typer.Argument(metavar="ID", help="The start of its id is enough.")],
     *,
+    retry: Annotated[bool, typer.Option("--retry", help="Send a failed case on again.")] = False,
+    by: Annotated[str, typer.Option(help="Who asks, for the audit trail.")] = "",
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """One case with its numbers and its history."""
     from leukonode.commands.database import opened
 
-    with opened().reading() as conn:
+    database = opened()
+    with database.reading() as conn:
         found = queries.case(conn, case_id)
+    if retry:
+        _retry_case(database, found, by)
+        return
     if json:
         print_json(as_json(found))
         return
@@ -106,7 +114,8 @@ def show_case(
     say(f"study {line.study_uid}  accession {line.accession_number or '-'}")
     say(f"patient {line.patient.patient_id or '-'}  {line.patient.name or '-'}")
     for analysis in found.analyses:
-        say(f"\nanalysis {analysis.ordinal}, completed by {analysis.completed_by.value}")
+        say("")
+        say(f"analysis {analysis.ordinal}, completed by {analysis.completed_by.value}")
         if analysis.leukocytes is None:
             continue
         say(f"  leukocytes {analysis.leukocytes}, {analysis.adequacy}")
@@ -132,6 +141,18 @@ def show_case(
         ("at", "event", "outcome", "actor"),
         [[f"{e.at:%Y-%m-%d %H:%M:%S}", e.event, e.outcome, e.actor] for e in found.events],
     )
+
+
+def _retry_case(database: Database, found: queries.CaseDetail, by: str) -> None:
+    from db.retrying import retry_case
+
+    with database.transaction() as tx:
+        again = retry_case(
+            tx, found.line.case_id, by=by or getpass.getuser(), now=datetime.now(UTC)
+        )
+    if not again:
+        raise CouldNotError(f"the case is {found.line.state.value}; only a failed one is retried")
+    say(f"case {found.line.case_id} goes on its road again")
 
 
 def list_deliveries(
@@ -173,8 +194,6 @@ def retry(
     by: Annotated[str, typer.Option(help="Who asks, for the audit trail.")] = "",
 ) -> None:
     """Send a delivery again that was given up."""
-    import getpass
-
     from db.delivering import retry_delivery
     from leukonode.commands.database import opened
 

@@ -1,5 +1,6 @@
 """`leukonode db` and `leukonode audit`: the case database and its trail."""
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from db.database import Database
 from leukonode.commands.service import database_url, effective_settings
 from leukonode.console import print_json, print_table, say
-from leukonode.errors import CouldNotError
+from leukonode.errors import CouldNotError, UsageError
 
 __all__ = ["audit_app", "db_app", "opened"]
 
@@ -34,21 +35,24 @@ def upgrade() -> None:
 
 
 @db_app.command()
-def check() -> None:
+def check(*, json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> None:
     """Compare the database with what this program needs."""
     from db.migrate import check as compare
 
     found = compare(database_url(effective_settings().settings))
-    for warning in found.warnings:
+    if json:
+        print_json(asdict(found) | {"ok": found.ok})
+    for warning in () if json else found.warnings:
         say(f"warning: {warning}")
-    for difference in found.differences:
+    for difference in () if json else found.differences:
         say(f"difference: {difference}")
     if not found.ok:
         raise CouldNotError(
             f"the database is at {found.current or 'no revision'}, this program wants {found.head}; "
             "run `leukonode db upgrade`"
         )
-    say(f"at revision {found.head}, as it should be")
+    if not json:
+        say(f"at revision {found.head}, as it should be")
 
 
 @db_app.command()
@@ -63,10 +67,15 @@ def backup(file: Annotated[Path, typer.Argument(help="File to write.")]) -> None
 
 @db_app.command()
 def restore(file: Annotated[Path, typer.Argument(help="File that `db backup` wrote.")]) -> None:
-    """Read a backup into an empty database."""
+    """Read a backup into an empty database; the embedded one while the service does not run."""
     from db.backup import restore as read
+    from db.backup import restore_into
 
-    read(database_url(effective_settings().settings), file)
+    settings = effective_settings().settings
+    if settings.database_url:
+        read(settings.database_url, file)
+    else:
+        restore_into(settings.data_dir, file)
     say("restored")
 
 
@@ -119,10 +128,29 @@ def list_events(
 
 
 @audit_app.command()
-def verify() -> None:
+def verify(
+    *,
+    anchor: Annotated[
+        str,
+        typer.Option(
+            metavar="ID:SHA256",
+            help="The last event as an earlier call told it: proves that none was cut off since.",
+        ),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
     """Read the whole trail and say whether every event follows from those before it."""
-    from db.audit import verify_chain
+    from db.audit import ChainHead, verify_chain
 
+    kept = None
+    if anchor:
+        number, _, sha256 = anchor.partition(":")
+        if not number.isdigit() or len(sha256) != 64:
+            raise UsageError("--anchor wants ID:SHA256, as `audit verify` printed it")
+        kept = ChainHead(event_id=int(number), sha256=sha256)
     with opened().reading() as conn:
-        head = verify_chain(conn)
-    say(f"{head.event_id} events follow from each other; the last has sha256 {head.sha256}")
+        head = verify_chain(conn, anchor=kept)
+    if json:
+        print_json({"events": head.event_id, "sha256": head.sha256})
+        return
+    say(f"{head.event_id} events follow from each other; the last is {head.event_id}:{head.sha256}")

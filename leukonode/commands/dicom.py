@@ -69,6 +69,7 @@ def dicomize(
                     out=out,
                     labels=labels,
                     now=now,
+                    origin=source.origin,
                 )
             ]
     except (NotAnImage, DicomNodeError) as error:

@@ -49,7 +49,11 @@ def database_url(settings: Settings) -> str:
     return url
 
 
-def serve(*, role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL) -> int:
+def serve(
+    *,
+    role: Annotated[Role, typer.Option(help="What this process does.")] = Role.ALL,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
+) -> int:
     """Run the service until it is told to stop (SIGTERM or Ctrl-C)."""
     from leukonode.layout import refuse_strangers
     from leukonode.roles import run_node, run_worker_role
@@ -65,7 +69,7 @@ def serve(*, role: Annotated[Role, typer.Option(help="What this process does.")]
         run(settings, database_url(settings), ready=say)
     except SettingsError as error:
         say_error(str(error))
-        return WRONG_SETTING
+        return WRONG_SETTING if supervised else error.exit_status
     return 0
 
 
@@ -166,7 +170,9 @@ def _without_secret(url: str) -> str:
     if not url:
         return "embedded, in data_dir"
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
+        hidden = {k: "***" if "password" in k.lower() else v for k, v in parsed.query.items()}
+        return parsed.set(query=hidden).render_as_string(hide_password=True)
     except ArgumentError:
         return "***"
 

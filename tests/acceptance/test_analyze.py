@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
 from phantom.smear import draw
 from phantom.spec import leukaemic_smear
@@ -115,6 +116,43 @@ def test_thesis_shape_and_summary_as_json(quick_bundle, smear, tmp_path):
     result = result_in(folder)
     assert len(result["cells"]) == 1
     assert result["cells"][0]["box_px"] == [0, 0, 640, 480]
+
+
+def test_dicom_file_named_by_its_uid_keeps_its_patient(quick_bundle, smear, tmp_path):
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "leukonode",
+            "dicomize",
+            str(smear),
+            "--out",
+            "d",
+            "--patient-id",
+            "P-1",
+            "--accession",
+            "A-1",
+            "--spacing-um",
+            "0.1",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    file = tmp_path / json.loads(made.stdout)[0]
+    named = file.with_name(str(dcmread(file).SOPInstanceUID))
+    file.rename(named)
+    run = analyze(tmp_path, quick_bundle, str(named), "--out", "out")
+    assert run.returncode == 0, run.stderr
+    (folder,) = (tmp_path / "out").iterdir()
+    sr = dcmread(folder / "report.dcm")
+    assert (sr.PatientID, sr.AccessionNumber) == ("P-1", "A-1")
+    again = analyze(tmp_path, quick_bundle, str(named), "--out", "out", "--no-report")
+    assert again.returncode == 0
+    assert not (folder / "report.pdf").exists()
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,21 @@ def test_kill_of_everything_at_once(service, archive, smear, tmp_path):
     assert {k: len(v) for k, v in kept(archive, study).items()} == {PDF_CLASS: 1, SR_CLASS: 1}
 
 
+def test_told_to_stop_while_analysing_costs_no_attempt(service, archive, smear, tmp_path):
+    study, paths = study_of(smear, tmp_path, "told-to-stop")
+    assert service.send(*paths).delivered
+    met = service.wait_state(study, CaseState.ANALYSING, CaseState.DELIVERED)
+    service.terminate()
+    assert met.line.state is CaseState.ANALYSING
+    service.start()
+    case = service.wait_state(study, CaseState.DELIVERED)
+    names = [e.event for e in case.events]
+    assert "analysis put back" in names
+    started = [e for e in case.events if e.event == "analysis started"]
+    assert [e.details["attempt"] for e in started] == [1, 1]
+    assert {k: len(v) for k, v in kept(archive, study).items()} == {PDF_CLASS: 1, SR_CLASS: 1}
+
+
 def test_same_study_five_times_at_once_gives_one_report(service, archive, smear, tmp_path):
     study, paths = study_of(smear, tmp_path, "five-times", objects=3)
     with ThreadPoolExecutor(5) as pool:

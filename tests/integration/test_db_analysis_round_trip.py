@@ -211,6 +211,9 @@ def test_an_analysis_comes_back_as_it_was(database: Database, analysis: Analysis
         *((("subtype", c.name), c.proportion) for c in wanted.subtypes),
     ]:
         count, percent = of_view[key]
+        if key == ("summary", "blasts") and not analysis.measured(Stage.MALIGNANCY):
+            assert (count, percent) == (None, None)
+            continue
         assert count == proportion.count
         assert (percent is None) == (proportion.percent is None)
         if proportion.percent is not None:

@@ -1,14 +1,17 @@
 """A backup holds everything, is closed to others, and comes back whole with its chain."""
 
+import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from db.audit import record_event, verify_chain
-from db.backup import backup, restore
+from db.backup import backup, restore, restore_into
 from db.database import Database
+from db.embedded import EmbeddedServer, url_of_running
 from db.errors import DatabaseError
 from db.migrate import check
 
@@ -38,6 +41,43 @@ def test_a_backup_comes_back_with_its_chain(
     again.close()
     with pytest.raises(DatabaseError, match="in use already"):
         restore(empty_database_url, file)
+
+
+def test_a_backup_comes_back_into_a_new_data_folder(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    with database.transaction() as tx:
+        record_event(tx, actor="a", event="b")
+    with database.reading() as conn:
+        head = verify_chain(conn)
+    file = tmp_path / "leukonode.dump"
+    backup(database_url, file)
+    folder = Path(tempfile.mkdtemp(prefix="leukonode-test-"))  # reachable to other accounts
+    try:
+        wrong = tmp_path / "wrong"
+        wrong.write_text("nothing")
+        with pytest.raises(DatabaseError):
+            restore_into(folder, wrong)
+        assert url_of_running(folder) is None
+        with pytest.raises(DatabaseError, match="no backup"):
+            restore_into(folder, tmp_path / "missing")
+        restore_into(folder, file)
+        assert url_of_running(folder) is None
+        with pytest.raises(DatabaseError, match="in use already"):
+            restore_into(folder, file)
+        server = EmbeddedServer(folder)
+        url = server.start()  # what was restored was not taken away
+        try:
+            again = Database(url)
+            with again.reading() as conn:
+                assert verify_chain(conn, anchor=head) == head
+            again.close()
+            with pytest.raises(DatabaseError, match="service runs"):
+                restore_into(folder, file)
+        finally:
+            server.remove()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_what_is_no_backup_changes_nothing(empty_database_url: str, tmp_path: Path) -> None:

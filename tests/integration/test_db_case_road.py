@@ -15,11 +15,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from db import queries
 from db.analysing import (
     ATTEMPTS,
+    AfterFailure,
     AnalysisClaim,
     claim_analysis,
     extend_lease,
     fail_analysis,
     finish_analysis,
+    give_up_analysis,
 )
 from db.analysis_rows import load_analysis
 from db.database import Database
@@ -49,7 +51,8 @@ from db.reporting_rows import (
     fail_report,
     finish_report,
 )
-from db.sweeping import sweep
+from db.retrying import retry_case
+from db.sweeping import ANALYSIS_DEATHS, DELIVERY_ATTEMPTS, sweep
 from domain.analysis import Analysis, BundleInfo, ModelInfo
 from domain.cells import Cell, CellClass, Malignancy, Stage, Subtype, WbcClass
 from domain.counts import AdequacyLimits, Numbers, Proportion, numbers_of
@@ -312,6 +315,7 @@ def test_main_road_ends_delivered_with_every_step_in_the_trail(database: Databas
         "object sent",
         "object sent",
         "delivery succeeded",
+        "case delivered",
     ]
     assert told.line.received_at == NOW
     assert told.line.received_at.tzinfo is not None
@@ -367,6 +371,8 @@ def test_same_uid_with_other_content_is_a_conflict_and_goes_to_quarantine(
     receive(database, arrival())
     kind, case_id = receive(database, arrival(content="b"))
     assert kind is IntakeKind.CONFLICT
+    other_syntax = replace(arrival(), transfer_syntax_uid="1.2.840.10008.1.2")
+    assert receive(database, other_syntax)[0] is IntakeKind.CONFLICT
     given = arrival(content="b")
     with database.transaction() as tx:
         record_quarantine(
@@ -381,14 +387,12 @@ def test_same_uid_with_other_content_is_a_conflict_and_goes_to_quarantine(
             store_key="quarantine/1",
             calling_ae=given.calling_ae,
             now=NOW,
+            case_id=case_id,
         )
     assert detail(database, case_id).line.instances == 1
     with database.reading() as conn:
         assert conn.execute(text("SELECT count(*) FROM leukonode.quarantine")).scalar() == 1
-        assert [e.event for e in queries.events(conn)][-2:] == [
-            "object conflicts",
-            "object quarantined",
-        ]
+    assert names(database, case_id)[-2:] == ["object conflicts", "object quarantined"]
 
 
 def test_a_study_under_another_patient_is_refused(database: Database) -> None:
@@ -465,7 +469,9 @@ def test_late_object_during_analysis_takes_the_hold_away(database: Database) -> 
     with database.transaction() as tx:
         assert not finish_analysis(tx, claim, *analysis_of(claim), now=NOW + QUIET)
         assert not extend_lease(tx, claim, lease=LEASE, now=NOW + QUIET)
-        assert not fail_analysis(tx, claim, reason="x", now=NOW + QUIET)
+        gone = fail_analysis(tx, claim, reason="x", now=NOW + QUIET)
+        assert gone is AfterFailure.HOLD_GONE
+        assert not give_up_analysis(tx, claim, reason="x", now=NOW + QUIET)
     told = detail(database, case_id)
     assert told.line.state is CaseState.RECEIVING
     assert told.analyses[0].superseded
@@ -538,13 +544,15 @@ def test_failed_analysis_is_tried_again_later_and_then_given_up(database: Databa
         claim = claimed(database, case_id, now)
         assert claim.attempt == attempt
         with database.transaction() as tx:
-            assert fail_analysis(tx, claim, reason="child died", now=now)
+            again = fail_analysis(tx, claim, reason="child died", now=now)
+        assert again is AfterFailure.AGAIN
         with database.transaction() as tx:
             assert claim_analysis(tx, case_id, owner="w", lease=LEASE, now=now) is None
         now += timedelta(hours=1)
     last = claimed(database, case_id, now)
     with database.transaction() as tx:
-        assert not fail_analysis(tx, last, reason="child died", now=now)
+        ended = fail_analysis(tx, last, reason="child died", now=now)
+        assert ended is AfterFailure.NO_MORE
         assert finish_analysis(tx, last, *analysis_of(last), now=now)
     assert names(database, case_id).count("analysis failed") == ATTEMPTS
 
@@ -568,7 +576,8 @@ def test_reports_that_cannot_be_made_fail_the_case_and_a_late_object_opens_it(
     for attempt in range(1, ATTEMPTS + 1):
         claim = report_claim(database, case_id, now)
         with database.transaction() as tx:
-            assert fail_report(tx, claim, reason="full disk", now=now) == (attempt < ATTEMPTS)
+            told = fail_report(tx, claim, reason="no font", now=now)
+        assert told is (AfterFailure.AGAIN if attempt < ATTEMPTS else AfterFailure.GIVEN_UP)
         now += timedelta(hours=1)
     assert detail(database, case_id).line.state is CaseState.FAILED
     receive(database, arrival(2), now)
@@ -586,6 +595,192 @@ def test_report_workers_that_all_die_fail_the_case(database: Database) -> None:
             results.append(sweep(tx, now=now).given_up)
     assert results == [0] * (ATTEMPTS - 1) + [1]
     assert detail(database, case_id).line.state is CaseState.FAILED
+
+
+def test_an_analysis_whose_workers_die_even_when_exhausted_fails_the_case(
+    database: Database,
+) -> None:
+    case_id = ready_case(database)
+    now = NOW + QUIET
+    results = []
+    for _ in range(ANALYSIS_DEATHS):
+        claimed(database, case_id, now)
+        now += timedelta(hours=1)
+        with database.transaction() as tx:
+            results.append(sweep(tx, now=now).given_up)
+    assert results == [0] * (ANALYSIS_DEATHS - 1) + [1]
+    assert detail(database, case_id).line.state is CaseState.FAILED
+    assert names(database, case_id)[-1] == "case given up"
+    with database.transaction() as tx:
+        assert sweep(tx, now=now + timedelta(days=1)).woken == 0
+
+
+def test_what_was_not_the_cases_fault_is_not_counted(database: Database) -> None:
+    case_id = ready_case(database)
+    now = NOW + QUIET
+    for _ in range(ATTEMPTS + 2):
+        claim = claimed(database, case_id, now)
+        assert (claim.attempt, claim.exhausted) == (1, False)
+        with database.transaction() as tx:
+            told = fail_analysis(tx, claim, reason="disk full", now=now, counts=False)
+        assert told is AfterFailure.AGAIN
+        assert detail(database, case_id).due_at == now + timedelta(seconds=30)
+        now += timedelta(seconds=30)
+    claim = claimed(database, case_id, now)
+    with database.transaction() as tx:
+        assert finish_analysis(tx, claim, *analysis_of(claim), now=now)
+    for _ in range(ATTEMPTS + 2):
+        made = report_claim(database, case_id, now)
+        assert made.attempt == 1
+        with database.transaction() as tx:
+            told = fail_report(tx, made, reason="disk full", now=now, counts=False)
+        assert told is AfterFailure.AGAIN
+        now += timedelta(seconds=30)
+    said = names(database, case_id)
+    assert said.count("analysis put back") == said.count("report put back") == ATTEMPTS + 2
+    assert not {"analysis failed", "report failed"} & set(said)
+
+
+def test_a_failed_case_is_tried_again_by_a_person_from_where_it_failed(database: Database) -> None:
+    case_id = ready_case(database)
+    claim = claimed(database, case_id)
+    now = NOW + QUIET
+    with database.transaction() as tx:
+        assert not retry_case(tx, case_id, by="anna", now=now)
+        assert give_up_analysis(tx, claim, reason="files are gone", now=now)
+        assert not give_up_analysis(tx, claim, reason="files are gone", now=now)
+    assert detail(database, case_id).line.state is CaseState.FAILED
+    with database.transaction() as tx:
+        assert retry_case(tx, case_id, by="anna", now=now)
+        assert not retry_case(tx, case_id, by="anna", now=now)
+    assert detail(database, case_id).line.state is CaseState.READY
+    assert ("analyse", case_id) in jobs(database)
+    claim = claimed(database, case_id)
+    assert (claim.attempt, claim.exhausted) == (1, False)
+    with database.transaction() as tx:
+        assert finish_analysis(tx, claim, *analysis_of(claim), now=now)
+    for _ in range(ATTEMPTS):
+        made = report_claim(database, case_id, now)
+        now += timedelta(hours=1)
+        with database.transaction() as tx:
+            fail_report(tx, made, reason="no font", now=now)
+        now += timedelta(hours=1)
+    assert detail(database, case_id).line.state is CaseState.FAILED
+    with database.transaction() as tx:
+        assert retry_case(tx, case_id, by="anna", now=now)
+    told = detail(database, case_id)
+    assert (told.line.state, len(told.analyses)) == (CaseState.ANALYSED, 1)
+    assert ("report", case_id) in jobs(database)
+    issue(database, case_id, [], now)
+    assert names(database, case_id)[-2:] == ["report issued", "case reported"]
+    assert names(database, case_id).count("case retried") == 2
+    for unknown in (str(uuid4()), "no id"):
+        with pytest.raises(UnknownRow), database.transaction() as tx:
+            retry_case(tx, CaseId(unknown), by="anna", now=now)
+
+
+def test_a_delivery_whose_workers_all_die_is_given_up(database: Database) -> None:
+    case_id = analysed_case(database)
+    issue(database, case_id, ["PACS", "ARCHIVE"])
+    ids = [d.delivery_id for d in detail(database, case_id).deliveries]
+    now = NOW + QUIET
+    results = []
+    for _ in range(DELIVERY_ATTEMPTS):
+        for delivery_id in ids:
+            delivery_claim(database, delivery_id, now)
+        now += timedelta(hours=1)
+        with database.transaction() as tx:
+            results.append(sweep(tx, now=now).given_up)
+    assert results == [0] * (DELIVERY_ATTEMPTS - 1) + [2]
+    told = detail(database, case_id)
+    assert told.line.state is CaseState.UNDELIVERED
+    assert {d.state for d in told.deliveries} == {DeliveryState.DEAD}
+    assert "died" in told.deliveries[0].last_error
+    assert names(database, case_id)[-3:] == [
+        "delivery given up",
+        "delivery given up",
+        "case undelivered",
+    ]
+    with database.transaction() as tx:
+        assert retry_delivery(tx, ids[0], by="anna", now=now)
+    assert delivery_claim(database, ids[0], now).attempt == 1
+
+
+def amended(database: Database, case_id: CaseId, number: int, now: datetime) -> None:
+    """A late object, and the report that comes of it."""
+    receive(database, arrival(number), now)
+    with database.transaction() as tx:
+        assert complete_case(tx, case_id, by=CompletedBy.DECLARED, now=now)
+    claim = claimed(database, case_id, now)
+    with database.transaction() as tx:
+        assert finish_analysis(tx, claim, *analysis_of(claim), now=now)
+    issue(database, case_id, ["PACS"], now)
+
+
+def ended(
+    database: Database,
+    delivery_id: str,
+    outcome: DeliveryOutcome,
+    now: datetime,
+    next_attempt_at: datetime | None = None,
+) -> None:
+    claim = delivery_claim(database, delivery_id, now)
+    with database.transaction() as tx:
+        assert finish_delivery(
+            tx, claim, outcome=outcome, reason="away", now=now, next_attempt_at=next_attempt_at
+        )
+
+
+def taken(database: Database, delivery_id: str, now: datetime) -> bool:
+    with database.transaction() as tx:
+        hold = claim_delivery(tx, delivery_id, owner="w1", lease=LEASE, now=now)
+        return hold is not None
+
+
+def test_an_amended_report_waits_for_the_one_it_replaces(database: Database) -> None:
+    case_id = analysed_case(database)
+    issue(database, case_id, ["PACS", "OTHER"])
+    other, first = (d.delivery_id for d in detail(database, case_id).deliveries)
+    now, far = NOW + timedelta(minutes=5), NOW + timedelta(hours=5)
+    ended(database, first, DeliveryOutcome.FAILED, now, next_attempt_at=far)
+    amended(database, case_id, 2, now)
+    second = detail(database, case_id).deliveries[0].delivery_id
+    assert not taken(database, second, now)  # and brings the earlier one forward, once
+    late = now + timedelta(minutes=1)
+    ended(database, first, DeliveryOutcome.FAILED, now, next_attempt_at=far)
+    assert not taken(database, second, late)
+    assert not taken(database, second, far)
+    assert not taken(database, first, late)
+    hold = delivery_claim(database, first, far)
+    assert not taken(database, second, far + timedelta(minutes=2))
+    with database.transaction() as tx:
+        assert finish_delivery(tx, hold, outcome=DeliveryOutcome.GIVEN_UP, reason="x", now=far)
+    assert taken(database, second, far)  # given up is ended too
+    assert taken(database, other, far)
+
+
+def test_three_reports_arrive_in_their_order(database: Database) -> None:
+    case_id = analysed_case(database)
+    issue(database, case_id, ["PACS"])
+    for number in (2, 3):
+        amended(database, case_id, number, NOW + timedelta(hours=number))
+    order = []
+    now = NOW + timedelta(hours=4)
+    for _ in range(4):
+        for line in detail(database, case_id).deliveries:
+            if line.state is DeliveryState.PENDING and taken(database, line.delivery_id, now):
+                order.append(line.revision)
+                now += timedelta(hours=1)
+                with database.transaction() as tx:
+                    sweep(tx, now=now)  # its worker died
+                claim = delivery_claim(database, line.delivery_id, now)
+                with database.transaction() as tx:
+                    finish_delivery(
+                        tx, claim, outcome=DeliveryOutcome.GIVEN_UP, reason="x", now=now
+                    )
+        now += timedelta(minutes=1)
+    assert order == [1, 2, 3]
+    assert detail(database, case_id).line.state is CaseState.UNDELIVERED
 
 
 def test_a_delivery_is_tried_again_and_keeps_what_was_taken(database: Database) -> None:

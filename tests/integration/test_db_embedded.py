@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 
 from db import _cluster_home
-from db.embedded import EmbeddedServer, url_of_running
+from db.embedded import EmbeddedServer, _free_port, url_of_running
 from db.errors import EmbeddedServerError
 
 ROOT = Path(__file__).parents[2]
@@ -189,9 +190,29 @@ def test_the_server_dies_with_its_supervisor_and_the_next_one_takes_over(data_di
     assert url_of_running(data_dir) is None
 
 
-def test_a_taken_port_is_left_to_its_holder(server: EmbeddedServer, data_dir: Path) -> None:
-    import socket
+def test_who_merely_stands_in_the_clusters_folder_is_left_alone(server: EmbeddedServer) -> None:
+    server.start()
+    folder = server.cluster
+    server.stop()
+    with subprocess.Popen(["sleep", "600"], cwd=folder) as stranger:
+        try:
+            server.start()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
+
+def test_a_folders_port_is_its_own_and_below_those_that_clients_borrow(tmp_path: Path) -> None:
+    ports = {_free_port(tmp_path / str(n)) for n in range(20)}
+    assert len(ports) > 15
+    assert all(20_000 <= port < 32_000 for port in ports)
+    assert _free_port(tmp_path) == _free_port(tmp_path)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", _free_port(tmp_path)))
+        assert _free_port(tmp_path) != holder.getsockname()[1]
+
+
+def test_a_taken_port_is_left_to_its_holder(server: EmbeddedServer, data_dir: Path) -> None:
     url = server.start()
     server.stop()
     port = int(url.rsplit(":", 1)[1].split("/")[0])

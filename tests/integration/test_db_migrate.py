@@ -16,10 +16,13 @@ from psycopg import sql
 from sqlalchemy import create_engine, text
 
 import db.migrate
+from db import queries
 from db._url import engine_url
+from db.audit import record_event
 from db.database import Database
 from db.errors import MigrationError
 from db.migrate import check, revisions_dir, upgrade
+from db.queue import Step, defer
 from db.receiving import IntakeKind, receive_instance
 from db.tables import AUDIT, CASES, metadata
 
@@ -265,3 +268,21 @@ def test_an_installed_copy_brings_its_own_revisions(
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_database_that_was_not_upgraded_says_what_mends_it(empty_database_url: str) -> None:
+    opened = Database(empty_database_url)
+    with (
+        pytest.raises(MigrationError, match="leukonode db upgrade") as caught,
+        opened.reading() as conn,
+    ):
+        queries.cases(conn)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(MigrationError, match="leukonode db upgrade"), opened.transaction() as tx:
+        record_event(tx, actor="a", event="b")
+    with pytest.raises(MigrationError, match="leukonode db upgrade"), opened.transaction() as tx:
+        defer(tx, Step.REPORT, key="a")
+    upgrade(empty_database_url)
+    with opened.reading() as conn:
+        assert queries.cases(conn) == ()
+    opened.close()

@@ -1,6 +1,7 @@
 """The queue: jobs commit with the caller's rows, are run once, and survive what may happen."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -169,20 +170,24 @@ def test_a_long_analysis_holds_no_delivery_up_and_no_second_analysis_starts(
 
 
 def test_a_handler_that_raises_ends_its_job_and_no_other(
-    database: Database, database_url: str
+    database: Database, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     done: list[str] = []
+    caplog.set_level(logging.DEBUG)
 
     def handle(key: str) -> None:
         done.append(key)
         if key == "bad":
-            raise RuntimeError("broken")
+            raise RuntimeError("Doe^Jane")
 
     put(database, Step.REPORT, "bad")
     put(database, Step.REPORT, "good")
     with Working(database_url, {Step.REPORT: handle}):
         wait_until(lambda: sorted(done) == ["bad", "good"])
         wait_until(lambda: _jobs_left(database) == 0)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+    assert said.startswith(f"report bad: RuntimeError at {__file__}:")
+    assert "Doe" not in caplog.text
 
 
 def test_the_worker_outlives_the_loss_of_its_connections(
@@ -199,6 +204,31 @@ def test_the_worker_outlives_the_loss_of_its_connections(
             )
         put(database, Step.REPORT, "two")
         wait_until(lambda: done == ["one", "two"])
+
+
+def test_a_lost_database_during_a_long_analysis_stops_no_other_step(
+    database: Database, database_url: str, admin_database_url: str
+) -> None:
+    started, release = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def analyse(_: str) -> None:
+        started.set()
+        release.wait(60)
+
+    with Working(database_url, {Step.ANALYSE: analyse, Step.REPORT: done.append}):
+        put(database, Step.ANALYSE, "long")
+        assert started.wait(30)
+        with psycopg.connect(admin_database_url, autocommit=True) as admin:
+            admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        put(database, Step.REPORT, "meanwhile")
+        try:
+            wait_until(lambda: done == ["meanwhile"])
+        finally:
+            release.set()
 
 
 def _jobs_left(database: Database) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node import acceptor
 from dicom_node.arrivals import EventKind
-from dicom_node.statuses import StoreStatus
+from dicom_node.dimse import parse_command
+from dicom_node.statuses import Reply, StoreStatus
+from dicom_node.upper_layer import Message
 from tests import dicom_node_net as net
 
 
@@ -339,12 +343,57 @@ def test_an_object_over_the_limit_is_answered_and_not_kept(tmp_path: Path) -> No
     big = net.dataset_bytes(net.image(ImageComments="x" * 10000))
     with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
         assert peer.store(big) == StoreStatus.OBJECT_TOO_LARGE
+        assert node.quarantined == []
         assert peer.store(GOOD) == 0x0000
+
+
+def test_no_memory_for_an_object_is_answered_and_leaves_no_file(
+    node: net.Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(acceptor, "scan_dataset", exhausted)
+    with net.Raw.associated(node) as peer:
+        assert peer.store(GOOD) == 0x0110
+        assert node.left_files() == []
+        monkeypatch.undo()
+        assert peer.store(GOOD) == 0x0000
+
+
+def test_an_object_that_nobody_came_to_answer_leaves_no_file(tmp_path: Path) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_: object) -> Reply:
+        entered.set()
+        leave.wait(10)
+        return Reply.of(StoreStatus.SUCCESS)
+
+    with net.running(tmp_path, store=slow) as node:
+        with net.Raw.associated(node) as peer:
+            peer.say(net.p_data(1, 3, net.store_rq()) + net.p_data(1, 2, GOOD))
+            assert entered.wait(10)
+            association = next(iter(node.scp._open))
+            # complete and waiting, when the association ends
+            sink = association.sink_for(parse_command(net.store_rq()), 1)
+            assert sink is not None
+            association.messages.msg_queue.put(
+                (1, Message(command=parse_command(net.store_rq()), sink=sink))
+            )
+            peer.say(net.pdu(0x07, bytes(4)))
+            association.reader.join(5)
+        leave.set()
+        association.join(10)
+        assert node.left_files() == []
 
 
 def test_one_association_too_many_is_told_so(tmp_path: Path) -> None:
     with net.running(tmp_path, max_associations=2) as node:
-        with net.Raw.associated(node), net.Raw.associated(node), net.Raw.to(node) as third:
+        with (
+            net.Raw.associated(node),
+            net.Raw.associated(node, "127.0.0.2"),
+            net.Raw.to(node, "127.0.0.3") as third,
+        ):
             third.say(net.associate_rq(CONTEXTS))
             kind, body = third.hear()
             assert (kind, tuple(body[1:4])) == (0x03, (2, 3, 2))
@@ -364,6 +413,94 @@ def test_one_address_does_not_take_all_places(tmp_path: Path) -> None:
     ):
         second.say(net.associate_rq(CONTEXTS))
         assert second.hear()[0] == 0x03
+
+
+def test_silent_connections_of_one_host_leave_room_for_others(tmp_path: Path) -> None:
+    with net.running(tmp_path, max_associations=3) as node:
+        flood = [net.Raw.to(node) for _ in range(20)]
+        node.wait_for(EventKind.CONNECTION_REFUSED, 16)
+        with net.Raw.associated(node, "127.0.0.2") as other:
+            assert other.echo() == 0
+        for peer in flood:
+            peer.sock.close()
+
+
+def test_associations_of_one_host_leave_a_place_for_others(tmp_path: Path) -> None:
+    with (
+        net.running(tmp_path, max_associations=3) as node,
+        net.Raw.associated(node),
+        net.Raw.associated(node),
+        net.Raw.to(node) as third,
+    ):
+        third.say(net.associate_rq(CONTEXTS))
+        kind, body = third.hear()
+        assert (kind, tuple(body[1:4])) == (0x03, (2, 3, 2))
+        with net.Raw.associated(node, "127.0.0.2") as other:
+            assert other.echo() == 0
+
+
+def test_places_are_taken_one_at_a_time(tmp_path: Path) -> None:
+    """Negotiations that run at the same moment all see the places as they are."""
+    with net.running(tmp_path, max_associations=3) as node:
+        peers = [net.Raw.to(node, f"127.0.0.{n}") for n in range(2, 7)]
+        for peer in peers:
+            peer.say(net.associate_rq(CONTEXTS))
+        assert sorted(peer.hear()[0] for peer in peers) == [0x02] * 3 + [0x03] * 2
+        for peer in peers:
+            peer.sock.close()
+
+
+def test_a_thread_that_cannot_be_had_costs_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with net.running(tmp_path, max_associations=2) as node:
+        with monkeypatch.context() as patched:
+            patched.setattr(acceptor.Acceptor, "start", none_left)
+            for _ in range(8):
+                with net.Raw.to(node) as peer:
+                    assert peer.hear()[0] == -1
+        assert net.echoes(node)
+
+
+@pytest.mark.parametrize("header", [0, 1])
+def test_empty_fragments_are_bounded(node: net.Node, header: int) -> None:
+    with net.Raw.associated(node) as peer:
+        if header == 0:
+            peer.say(net.p_data(1, 3, net.store_rq()))
+        peer.say(net.p_data(1, header, b"") * 17)
+        assert peer.hear_abort() == (2, 6)
+    assert "empty" in node.wait_for(EventKind.ASSOCIATION_ABORTED).reason
+
+
+def test_a_last_fragment_may_be_empty(node: net.Node) -> None:
+    with net.Raw.associated(node) as peer:
+        peer.say(net.p_data(1, 3, net.store_rq()) + net.p_data(1, 0, GOOD) + net.p_data(1, 2, b""))
+        assert peer.hear_answer()[0] == 0
+
+
+def test_a_command_in_drops_ends_in_time(tmp_path: Path) -> None:
+    limits = replace(net.SMALL, pdu_seconds=0.5)
+    with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
+        with contextlib.suppress(ConnectionError):
+            for byte in net.store_rq():
+                peer.say(net.p_data(1, 1, bytes([byte])))
+                time.sleep(0.02)
+        aborted = node.wait_for(EventKind.ASSOCIATION_ABORTED)
+        assert aborted.reason == "a command took too long"
+
+
+def test_an_objects_time_begins_with_its_command(tmp_path: Path) -> None:
+    limits = replace(net.SMALL, object_seconds=0.3)
+    with net.running(tmp_path, limits=limits) as node, net.Raw.associated(node) as peer:
+        command = net.store_rq()
+        peer.say(net.p_data(1, 1, command[:20]))
+        time.sleep(0.4)
+        peer.say(net.p_data(1, 3, command[20:]) + net.p_data(1, 2, GOOD))
+        assert peer.hear_abort() == (2, 0)
+        assert node.wait_for(EventKind.TRANSFER_BROKEN).reason == "an object took too long"
 
 
 def test_a_flood_of_silent_connections_is_cut_off(tmp_path: Path) -> None:

@@ -134,31 +134,71 @@ def test_128_contexts_are_served(tmp_path: Path) -> None:
 
 
 def test_what_an_earlier_run_left_is_removed_and_the_rest_is_not(tmp_path: Path) -> None:
-    left, other = tmp_path / "incoming-0123.part", tmp_path / "notes.txt"
+    left = tmp_path / "node-1-00ff" / "incoming-0123.part"
+    left.parent.mkdir()
+    other = tmp_path / "notes.txt"
     left.write_bytes(b"half")
     other.write_bytes(b"not ours")
     with net.running(tmp_path):
-        assert not left.exists()
+        assert not left.parent.exists()
         assert other.exists()
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_second_node_leaves_alone_what_the_first_is_receiving(tmp_path: Path) -> None:
+    good = net.dataset_bytes(net.image())
+    with net.running(tmp_path) as first, net.Raw.associated(first) as peer:
+        peer.say(net.p_data(1, 3, net.store_rq()) + net.p_data(1, 0, good[:100]))
+        while not first.left_files():
+            time.sleep(0.01)
+        with net.running(tmp_path):
+            peer.say(net.p_data(1, 2, good[100:]))
+            assert peer.hear_answer()[0] == 0
+        assert first.files[0].endswith(good)
+
+
+def test_a_node_that_cannot_listen_clears_nothing(tmp_path: Path) -> None:
+    with net.running(tmp_path / "a") as node:
+        left = tmp_path / "b" / "node-1-00ff" / "incoming-0123.part"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"half")
+        with pytest.raises(DicomNodeError, match="cannot listen"):
+            second_at(node.scp.port, tmp_path / "b").start()
+        assert left.exists()
+
+
+def test_a_folder_that_cannot_be_had_is_one_line_and_frees_the_port(tmp_path: Path) -> None:
+    with net.running(tmp_path) as node:
+        node.scp.stop()
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(DicomNodeError, match="cannot use the folder"):
+            second_at(node.scp.port, tmp_path / "file").start()
+        node.scp.start()
+        assert net.echoes(node)
+
+
+def second_at(port: int, folder: Path) -> StorageScp:
+    return StorageScp(
+        ae_title="OTHER",
+        bind="127.0.0.1",
+        port=port,
+        peers=None,
+        max_associations=1,
+        max_pdu=16384,
+        limits=net.SMALL,
+        incoming_dir=folder,
+        transfer_syntaxes=(),
+        on_store=lambda arrival: Reply(0),
+        on_event=lambda event: None,
+    )
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
-    with net.running(tmp_path) as node:
-        second = StorageScp(
-            ae_title="OTHER",
-            bind="127.0.0.1",
-            port=node.scp.port,
-            peers=None,
-            max_associations=1,
-            max_pdu=16384,
-            limits=net.SMALL,
-            incoming_dir=tmp_path,
-            transfer_syntaxes=(),
-            on_store=lambda arrival: Reply(0),
-            on_event=lambda event: None,
-        )
-        with pytest.raises(DicomNodeError, match=f"cannot listen on 127.0.0.1:{node.scp.port}"):
-            second.start()
+    with (
+        net.running(tmp_path) as node,
+        pytest.raises(DicomNodeError, match=f"cannot listen on 127.0.0.1:{node.scp.port}"),
+    ):
+        second_at(node.scp.port, tmp_path).start()
 
 
 def test_the_port_is_free_after_stop_and_can_be_had_again(tmp_path: Path) -> None:
@@ -258,18 +298,18 @@ def test_who_is_let_in(
 
 @pytest.mark.parametrize(
     ("calling", "accepted"),
-    [("RAW", [0, 3]), ("CAMERA", [0, 0]), ("PROBE", [3, 3])],
+    [("RAW", [0, 3, 0]), ("CAMERA", [0, 0, 3]), ("PROBE", [3, 3, 0])],
 )
 def test_services_decide_what_is_offered(tmp_path: Path, calling: str, accepted: list[int]) -> None:
     contexts = [
         (1, net.SECONDARY_CAPTURE, [net.EXPLICIT]),
         (3, "1.2.840.10008.5.1.4.1.1.77.1.4", [net.EXPLICIT]),
+        (5, net.VERIFICATION, [net.EXPLICIT]),
     ]
     with net.running(tmp_path, peers=RULES) as node:
         ae = AE(calling)
         for _, abstract, syntaxes in contexts:
             ae.add_requested_context(abstract, syntaxes)
-        ae.add_requested_context(net.VERIFICATION)
         assoc = ae.associate("127.0.0.1", node.scp.port, ae_title="LEUKONODE")
         results = {
             c.abstract_syntax: c.result for c in assoc.accepted_contexts + assoc.rejected_contexts

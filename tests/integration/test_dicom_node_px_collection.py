@@ -175,7 +175,9 @@ def test_complete_slide_headers_are_read(pictures):
     header = read_header(pictures / "dicom_wsi" / "small_sm" / "sm_image.dcm", sha256=DIGEST)
     assert header.context.specimen is not None
     assert header.image.domain is Domain.SMEAR
-    assert any("ICC" in w for w in header.image.warnings)
+    assert header.image.refusal == "tiles of less than 16 px are not read"  # ten by ten
+    level = pictures / "dicom_wsi" / "cmu1_pyramid" / "level-0-frames-0-30.dcm"
+    assert any("ICC" in w for w in read_header(level, sha256=DIGEST).image.warnings)
 
 
 def test_flow_cytometry_analysis_files_are_no_pictures(pictures):

@@ -156,10 +156,12 @@ def test_inference_bundle_building_the_detector_leaves_the_process_as_it_was(tmp
 
     code = """
 import os, logging, warnings, numpy, torch, cv2
+from PIL import Image
 cv2.setNumThreads(2); torch.set_num_threads(2); numpy.set_printoptions(precision=7)
 logging.getLogger("coremltools").setLevel(logging.INFO)
 def state():
     return (dict(os.environ), torch.get_num_threads(), cv2.getNumThreads(), torch.save,
+            Image.open, cv2.imread, cv2.imwrite, cv2.imshow,
             numpy.get_printoptions(), warnings.filters[:], logging.getLogger("coremltools").level)
 before = state()
 from inference.networks.yolo import yolov5
@@ -472,13 +474,54 @@ def test_inference_cascade_what_cannot_be_read_is_a_value(source, reason, bundle
     assert not analysis.cells
 
 
-def test_inference_cascade_a_broken_image_takes_its_own_cells_only(bundle):
-    broken = Source([smear(320, 240, seed=3)] * 2, breaks_after=1)
+def test_inference_cascade_a_broken_image_is_left_out_and_said(bundle):
+    broken = Source([smear(320, 240, seed=3)], breaks_after=0)
     whole = Source([smear(320, 240, seed=4)])
     analysis = analyse([broken, whole], bundle=no_stage_after_3(bundle), options=OPTIONS)
     assert analysis.images[0].not_evaluable == "frame 2 is cut off"
     assert not analysis.images[1].not_evaluable
     assert {c.image for c in analysis.cells} == {1}
+    (failure,) = analysis.failures
+    assert failure.stage is None
+    assert failure.reason == "image 1: it could not be decoded (frame 2 is cut off)"
+    assert analysis.measured(Stage.SUBTYPE)
+
+
+def test_inference_cascade_a_broken_field_leaves_what_was_read_before_it(bundle):
+    broken = Source([smear(320, 240, seed=3)] * 4, breaks_after=2)
+    whole = Source([smear(320, 240, seed=3)] * 2)
+    read = no_stage_after_3(bundle)
+    analysis = analyse([broken], bundle=read, options=OPTIONS)
+    assert analysis.cells
+    assert analysis.cells == analyse([whole], bundle=read, options=OPTIONS).cells
+    (image,) = analysis.images
+    assert not image.not_evaluable
+    assert (image.fields_read, image.fields_left) == (2, 0)  # not stopped by enough cells
+    assert image.warnings == (
+        "reading ended after 2 fields: frame 2 is cut off; about 2 fields were not read",
+    )
+    (failure,) = analysis.failures
+    assert failure.stage is None
+    assert failure.reason == "image 1: it could not be read to its end (frame 2 is cut off)"
+    assert analysis.measured(Stage.SUBTYPE)
+
+
+def test_inference_cascade_single_cells_before_a_broken_frame_are_read(bundle):
+    frames = [smear(90, 80, seed=s, red_px=50) for s in range(4)]
+    source = Source(frames, single_cell=True, breaks_after=3)
+    analysis = analyse([source], bundle=no_stage_after_3(bundle), options=OPTIONS)
+    assert [c.frame for c in analysis.cells] == [1, 2, 3]
+    assert len(analysis.failures) == 1
+
+
+def test_inference_cascade_a_strip_is_not_evaluable(bundle):
+    """Far too long to be a field: no square of its length is laid out for it."""
+    strip = np.full((3, 50_000, 3), 220, dtype=np.uint8)
+    for single in (False, True):
+        for um_per_px in ((0.1, 0.1), None):
+            source = Source([strip], single_cell=single, um_per_px=um_per_px)
+            (image,) = analyse([source], bundle=bundle, options=OPTIONS).images
+            assert "times longer than wide" in image.not_evaluable
 
 
 def test_inference_cascade_stops_at_an_image_that_is_not_viable(bundle):
@@ -547,6 +590,7 @@ def test_inference_cascade_stops_when_enough_leukocytes_are_counted(bundle):
         options = Options(software="test 1", leukocytes_wanted=wanted)
         (image,) = analyse([source], bundle=all_lymphocytes, options=options).images
         assert (image.fields_read, image.fields_left) == (read, left)
+        assert source.given == read  # and no frame more was decoded
     every = Options(software="test 1", leukocytes_wanted=1, stop_when_enough=False)
     source = Source([frame] * 70, single_cell=True)
     (image,) = analyse([source], bundle=all_lymphocytes, options=every).images
@@ -622,7 +666,7 @@ def test_inference_cascade_a_stage_that_fails_leaves_what_was_before_it(stage, w
     assert analysis.cells
     seen = {
         Stage.WBC_CLASS: (None, None, None, UNCLASSIFIED),
-        Stage.MALIGNANCY: ("lymphocytes", None, None, UNCLASSIFIED),
+        Stage.MALIGNANCY: ("lymphocytes", None, None, "lymphocytes"),
         Stage.SUBTYPE: ("lymphocytes", "malignant", None, "lymphocytes"),
     }[stage]
     for cell in analysis.cells:
@@ -749,6 +793,7 @@ def test_inference_scale_is_measured_from_the_detector_s_red_cells(bundle):
     assert image.um_per_px == pytest.approx((0.25, 0.1875))
     assert any("pressed" in w for w in image.warnings)
     assert any("outside the bundle's range" in w for w in image.warnings)
+    assert image.scale_out_of_range
 
 
 def test_inference_scale_unknown_is_said(bundle):

@@ -14,6 +14,7 @@ from PIL import Image
 from dicom_node.dicomize import (
     Labels,
     PictureArray,
+    PictureOrigin,
     SlideSyntax,
     dicomize,
     dicomize_flow_cytometry,
@@ -57,6 +58,7 @@ def slide(folder: Path, syntax: SlideSyntax) -> Path:
         now=NOW,
         tile_px=64,
         syntax=syntax,
+        origin=PictureOrigin(acquired="20260228101500+0100"),
     )
 
 

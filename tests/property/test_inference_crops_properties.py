@@ -1,12 +1,22 @@
 """Squares at one physical scale: never squashed, padded with background, exact to a part of a pixel."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.image import Box
-from inference.crops import at_scale, background_of, border_colour_of, fitted, square_crops
+from inference.crops import (
+    _cut,
+    _shrunk,
+    at_scale,
+    background_of,
+    border_colour_of,
+    fitted,
+    square_crops,
+)
 from inference.manifest import Interpolation
 
 GROUND = np.array([230, 220, 225], dtype=np.float32)
@@ -125,6 +135,37 @@ def test_inference_crops_a_whole_field_is_fitted_without_squashing(width, height
     )
     assert max(covered.max(axis=0).sum(), covered.max(axis=1).sum()) == pytest.approx(128, abs=2.5)
     assert shorter == pytest.approx(128 / longer, abs=2.5)
+
+
+def test_inference_crops_a_long_image_takes_no_square_of_its_length():
+    pixels = np.zeros((1_000, 20_000, 3), dtype=np.uint8)
+    white = np.array([255, 255, 255], dtype=np.float32)
+    how = {"size_px": 128, "interpolation": Interpolation.AREA, "background": white}
+    tracemalloc.start()
+    whole = fitted(pixels, um_per_px=(0.1, 0.1), **how)
+    one_cell = square_crops(
+        pixels, [Box(0, 0, 20_000, 1_000)], um_per_px=(0.1, 0.1), field_um=2_000.0, **how
+    ).pixels[0]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 200_000_000  # the square would take 1.2 GB
+    for square in (whole, one_cell):
+        dark = square[..., 0] == 0
+        assert dark.any(axis=1).sum() == round(128 / 20)
+        assert dark.any(axis=0).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(x0=st.floats(-300, 300), y0=st.floats(-300, 300), side=st.floats(100, 900))
+def test_inference_crops_shrunk_first_lie_where_they_lay(x0, y0, side):
+    """The two ways of cutting a square put the same thing in the same place."""
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 200, size=(6, 8, 3), dtype=np.uint8)
+    pixels = coarse.repeat(60, axis=0).repeat(60, axis=1)
+    square = Box(x0, y0, x0 + side, y0 + side)
+    given_ = (pixels, square, 48, Interpolation.AREA, GROUND)
+    first, last = _shrunk(*given_).astype(float), _cut(*given_).astype(float)
+    assert np.abs(first - last).mean() < 12
 
 
 def test_inference_crops_at_scale_evens_out_unequal_pixels():

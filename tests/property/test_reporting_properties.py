@@ -1,12 +1,16 @@
 """For any cells: figures, SR and result.json say the same numbers, and what failed says none."""
 
+import io
 import json
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from domain.analysis import StageFailure
 from domain.cells import Stage, WbcClass
+from domain.study import Code, Equipment, EvidenceRef, Patient, Specimen, StudyContext
+from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
 from reporting.fonts import drawable, face
 from reporting.gallery import gallery_cells
@@ -58,8 +62,73 @@ def test_reporting_drawings_say_the_same_numbers(plan, failed, confusion):
     result = json.loads(result_bytes(report, with_seconds=False))
     validate(result)
     assert numbers_in_result(result) == {k: v for k, v in figures.items() if k != "cells"}
-    if None in failed:
-        assert figures == {}
+    if not failed or set(failed) == {None}:
+        assert "subtype.pro_b.count" in figures
+
+
+nasty = st.text(max_size=80) | st.sampled_from(
+    ("", " ", "1.2.3", "01.2", "1" * 65, "\\", "\x00\x1b", "\ud800", "=" * 9, "^" * 9, "x" * 200)
+)
+uids = nasty | st.sampled_from(("1.2.840.10008.5.1.4.1.1.77.1.6", "2.25.1001", "2.25.900"))
+keywords = nasty | st.sampled_from(
+    ("MediaStorageSOPClassUID", "AffectedSOPInstanceUID", "SpecificCharacterSet", "PatientWeight",
+     "PatientAge", "PixelData", "ContentSequence", "Modality", "FileSetID", "TransferSyntaxUID",
+     "PatientSpeciesCodeSequence", "OtherPatientNames", "NumberOfFrames")
+)  # fmt: skip
+contexts = st.builds(
+    StudyContext,
+    patient=st.builds(
+        Patient,
+        name=nasty,
+        patient_id=nasty,
+        issuer=nasty,
+        birth_date=nasty,
+        sex=nasty,
+        further=st.lists(st.tuples(keywords, nasty), max_size=4).map(tuple),
+    ),
+    study_uid=uids,
+    study_id=nasty,
+    study_date=nasty,
+    study_time=nasty,
+    study_description=nasty,
+    accession_number=nasty,
+    referring_physician=nasty,
+    acquired_at=nasty,
+    timezone_offset=nasty,
+    specimen=st.none()
+    | st.builds(
+        Specimen,
+        identifier=nasty,
+        uid=uids,
+        container_identifier=nasty,
+        type_code=st.none() | st.builds(Code, value=nasty, scheme=nasty, meaning=nasty),
+        stain=nasty,
+    ),
+    scanner=st.none()
+    | st.builds(Equipment, manufacturer=nasty, model=nasty, serial_number=nasty, software=nasty),
+    evidence=st.lists(
+        st.builds(
+            EvidenceRef,
+            sop_class_uid=uids,
+            instance_uid=uids,
+            series_uid=uids,
+            sha256=st.just(cases.digest("image1")),
+        ),
+        max_size=3,
+    ).map(tuple),
+    warnings=st.lists(nasty, max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(contexts)
+def test_reporting_objects_are_made_of_any_context(context):
+    report = cases.report(cases.analysis_of(cases.FEW), context=context)
+    document = sr_document(report)
+    assert numbers_in_sr(document) == figures_of(report)
+    dcmread(io.BytesIO(encapsulated_pdf(report, b"%PDF-1.4")))
+    left_out = len(context.evidence) - len(report.context.evidence)
+    assert bool(left_out) == any("not named as evidence" in w for w in report.context.warnings)
 
 
 @given(plans)

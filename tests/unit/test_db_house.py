@@ -1,5 +1,6 @@
 """The database room's own house rules, without a database."""
 
+import re
 from pathlib import Path
 
 import alembic
@@ -9,7 +10,7 @@ from db import migrate, tables
 from db._leases import backoff, check_aware
 from db._url import conninfo, engine_url
 from db.audit import ChainHead
-from db.delivering import is_success
+from db.delivering import DeliveryOutcome, is_success
 from db.errors import DatabaseError
 from db.queue import Step
 from db.receiving import InstanceRole, QuarantineReason
@@ -57,20 +58,12 @@ def test_a_password_with_odd_letters_survives() -> None:
     assert conninfo("postgresql://u:p%40%2F%25@h/d") == "postgresql://u:p%40%2F%25@h/d"
 
 
-@pytest.mark.parametrize(
-    ("status", "success"),
-    [
-        (0x0000, True),
-        (0xB000, True),
-        (0xB007, True),
-        (0xA700, False),
-        (0xC000, False),
-        (0x0110, False),
-        (None, False),
-    ],
-)
-def test_success_is_the_peers_word(status: int | None, success: bool) -> None:
-    assert is_success(status) is success
+def test_an_object_is_taken_by_the_peers_word_alone() -> None:
+    """PS3.7 annex C: success 0000; warnings 0001, 0107, 0116 and Bxxx; 0111 says that the peer holds
+    this SOP Instance already. Every other status, and none at all, is a failure."""
+    taken = {"0000", "0001", "0107", "0116", "0111"} | {f"B{n:03X}" for n in range(0x1000)}
+    assert {f"{s:04X}" for s in range(0x10000) if is_success(s)} == taken
+    assert not is_success(None)
 
 
 def test_backoff_grows() -> None:
@@ -93,3 +86,15 @@ def test_the_sweeper_speaks_of_steps_that_exist() -> None:
     from db.sweeping import _WITHOUT_JOB
 
     assert all(f"'{step}'" in str(_WITHOUT_JOB) for step in Step)
+
+
+def test_the_manual_names_every_event_that_is_written() -> None:
+    manual = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    names = {f"delivery {outcome}" for outcome in DeliveryOutcome}
+    for module in (ROOT / "db").glob("*.py"):
+        for statement in re.findall(
+            r'\bevent=(.*?),\n|_tell_delivery\(tx, row, (".*?")', module.read_text(encoding="utf-8")
+        ):
+            names |= set(re.findall(r'(?<!f)"([a-z ]+)"', "".join(statement)))
+    assert {"study complete", "case undelivered", "report put back"} <= names
+    assert {name for name in names if f"`{name}`" not in manual} == set()

@@ -7,11 +7,13 @@ import pytest
 from pydicom.uid import UID
 
 from dicom_node import conformance as c
+from dicom_node.codecs import proven_transfer_syntaxes
 from dicom_node.faults import Fault
 from dicom_node.limits import Limits
 from dicom_node.part10 import is_uid
 from dicom_node.peers import Service
 from dicom_node.requestor import Timeouts
+from dicom_node.spacing import MAX_UM_PER_PX, MIN_UM_PER_PX
 from dicom_node.statuses import (
     COMMENT_LENGTH,
     Category,
@@ -59,15 +61,17 @@ def test_the_statement_says_the_numbers() -> None:
     text = STATEMENT.read_text(encoding="utf-8")
     assert c.IMPLEMENTATION_CLASS_UID in text
     assert c.IMPLEMENTATION_VERSION_NAME in text
+    assert f"{MIN_UM_PER_PX:g} to {MAX_UM_PER_PX:g} um" in text
     numbers = dict(rows("Limits"))
     limits = Limits()
     assert numbers == {
         "Maximum PDU length received": f"{c.MAX_PDU_BYTES} bytes",
-        "Associations from one address": f"{limits.associations_per_address}",
+        "Associations from one address; one fewer than all where that is less": f"{limits.associations_per_address}",
         "A-ASSOCIATE-RQ, from the connection to its last byte": f"{limits.associate_seconds:g} s",
         "Length of an A-ASSOCIATE-RQ": f"{limits.associate_bytes} bytes",
         "One PDU, from its first byte to its last": f"{limits.pdu_seconds:g} s",
         "One object, from its command to its last byte": f"{limits.object_seconds:g} s",
+        "A command set, from its first fragment to its last": f"{limits.pdu_seconds:g} s",
         "Silence on an association": f"{limits.idle_seconds:g} s",
         "Length of a command set": f"{limits.command_bytes} bytes",
         "Length of a data set": f"{limits.object_bytes} bytes",
@@ -75,6 +79,8 @@ def test_the_statement_says_the_numbers() -> None:
         "Nesting of sequences": f"{limits.nesting}",
         "Elements and items of a data set": f"{limits.elements}",
         "Fragments of Pixel Data": f"{limits.fragments}",
+        "One element beside the pixels": f"{limits.element_bytes} bytes",
+        "All that is beside the pixels": f"{limits.header_bytes} bytes",
         "Frames of an image": f"{limits.frames}",
         "Size of one frame, decoded": f"{limits.frame_bytes} bytes",
         "Side of a total pixel matrix": f"{limits.matrix_px} pixels",
@@ -108,6 +114,14 @@ def test_only_proven_syntaxes_are_accepted() -> None:
     assert c.accepted_syntaxes(()) == (explicit, implicit)
     deflated, jpeg = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.50"
     assert c.accepted_syntaxes((deflated, jpeg)) == (explicit, implicit, jpeg)
+
+
+def test_what_no_decoder_is_proven_on_is_listed_as_refused() -> None:
+    """High-throughput JPEG 2000: no sample, so no proof; the statement must not promise it."""
+    refused = {entry.uid for entry in c.REFUSED_SYNTAXES}
+    assert {f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)} <= refused
+    proven = c.accepted_syntaxes(proven_transfer_syntaxes())
+    assert set(proven) == {entry.uid for entry in c.SYNTAXES}
 
 
 def test_photographs_are_for_peers_that_are_set_so() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.incoming import IncomingObject, clear, has_room
+from dicom_node.incoming import IncomingFolder, IncomingObject, has_room
 from dicom_node.limits import Limits
 from dicom_node.statuses import StoreStatus
 
@@ -86,8 +86,21 @@ def test_a_last_flush_that_fails_is_a_refusal(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_our_own_leftovers_are_cleared(tmp_path: Path) -> None:
-    IncomingObject(tmp_path, b"head", LIMITS)._file.close()  # type: ignore[union-attr]
-    (tmp_path / "incoming.txt").write_text("not ours")
-    assert clear(tmp_path) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["incoming.txt"]
+def test_only_our_own_leftovers_of_abandoned_folders_are_cleared(tmp_path: Path) -> None:
+    alive, gone = IncomingFolder(tmp_path), IncomingFolder(tmp_path)
+    for folder in (alive, gone):
+        folder.open()
+        (folder.path / "notes.txt").write_text("not ours")
+        IncomingObject(folder.path, b"head", LIMITS)._file.close()  # type: ignore[union-attr]
+    gone.close()  # as the end of its process does
+    mine = IncomingFolder(tmp_path)
+    assert mine.open() == 1
+    assert len(list(alive.path.iterdir())) == 2
+    assert [path.name for path in gone.path.iterdir()] == ["notes.txt"]
+    alive.close()
+    assert mine.open() == 1
+    (gone.path / "notes.txt").unlink()
+    assert mine.open() == 0
+    assert not gone.path.exists()
+    mine.close()
+    assert not mine.path.exists()

@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -358,6 +359,52 @@ def test_limits(tmp_path: Path, limits: Limits, status: StoreStatus) -> None:
             StoreStatus.BAD_FRAGMENTS,
             StoreStatus.TOO_LARGE_IMAGE,
         )
+
+
+def test_bytes_beside_the_pixels_are_bounded(tmp_path: Path) -> None:
+    big = before_pixels(element(0x0029, 0x1001, b"OB", bytes(5000)))()
+    assert scanned(tmp_path, big, Limits(element_bytes=5012)).frames == 1
+    error = refused(tmp_path, big, Limits(element_bytes=5000))
+    assert (error.status, error.offending_tag) == (StoreStatus.TOO_LARGE_IMAGE, 0x00291001)
+    many = b"".join(element(0x0029, 0x1001 + n, b"OB", bytes(500)) for n in range(10))
+    for extra in (many, element(0x0029, 0x1001, b"SQ", item(many))):
+        file = before_pixels(extra)()
+        assert scanned(tmp_path, file, Limits(header_bytes=6000)).frames == 1
+        error = refused(tmp_path, file, Limits(header_bytes=5000))
+        assert error.status == StoreStatus.TOO_LARGE_IMAGE
+    # the pixels themselves do not count
+    assert scanned(tmp_path, net.part10(net.image()), Limits(element_bytes=100)).frames == 1
+
+
+def test_pixels_of_an_icon_count_as_bytes_beside_the_pixels(tmp_path: Path) -> None:
+    pixels = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + table() + item(bytes(5000))
+    icon = item(pixels + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    file = compressed(table() + FRAMES)().replace(
+        PIXELS, element(0x0088, 0x0200, b"SQ", icon) + PIXELS, 1
+    )
+    assert scanned(tmp_path, file).frames == 2
+    assert refused(tmp_path, file, Limits(element_bytes=5000)).status == StoreStatus.TOO_LARGE_IMAGE
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_an_offset_table_of_another_length_is_not_unpacked(tmp_path: Path, extended: bool) -> None:
+    """Two million offsets for two frames would be 70 MB of integers."""
+    big = bytes(16_000_000)
+    if extended:
+        tables = element(0x7FE0, 1, b"OV", big) + element(0x7FE0, 2, b"OV", bytes(16))
+        good = compressed(table() + FRAMES)()
+        file = good.replace(PIXELS, tables + PIXELS, 1)
+    else:
+        file = compressed(item(big) + FRAMES)()
+    path = tmp_path / "object.dcm"
+    path.write_bytes(file)
+    tracemalloc.start()
+    with pytest.raises(MalformedObject) as raised:
+        scan_dataset(path, None, Limits())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert raised.value.status == StoreStatus.BAD_OFFSETS
+    assert peak < 4_000_000
 
 
 def test_a_subsampled_native_image_has_two_bytes_a_pixel(tmp_path: Path) -> None:

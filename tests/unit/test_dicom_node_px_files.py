@@ -1,5 +1,6 @@
 """Where frames lie in a file: by walking the items, whatever the offset tables say."""
 
+import hashlib
 import struct
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from dicom_node.dicomize import Labels, SlideSyntax, dicomize_slide
 from dicom_node.errors import MalformedObject
 from dicom_node.faults import Fault
 from dicom_node.headers import read_instance
+from dicom_node.sources import open_any
+from dicom_node.statuses import StoreStatus
 from domain.identities import Sha256
 
 DIGEST = Sha256("0" * 64)
@@ -39,6 +42,21 @@ def slide(tmp_path) -> Path:
         now=datetime(2026, 3, 1, tzinfo=UTC),
         tile_px=64,
         syntax=SlideSyntax.JPEG_2000_LOSSLESS,
+    )
+
+
+@pytest.fixture
+def native(tmp_path) -> Path:
+    return dicomize_slide(
+        painted,
+        width_px=SIZE[0],
+        height_px=SIZE[1],
+        um_per_px=0.25,
+        out=tmp_path,
+        labels=Labels(patient_id="1", patient_name="A^B", accession="A"),
+        now=datetime(2026, 3, 1, tzinfo=UTC),
+        tile_px=64,
+        syntax=SlideSyntax.EXPLICIT,
     )
 
 
@@ -135,6 +153,40 @@ def test_pydicom_finds_the_same_frames(slide):
     dataset = pydicom.dcmread(slide)
     theirs = [f.rstrip(b"\0") for f in generate_frames(dataset.PixelData, number_of_frames=4)]
     assert frames_of(slide) == theirs
+
+
+def bare(path: Path, *, meta: bool) -> Path:
+    """Without preamble, and where `meta` is False without meta group."""
+    whole = path.read_bytes()
+    meta_bytes = struct.unpack_from("<I", whole, 140)[0]
+    path.write_bytes(whole[132:] if meta else whole[144 + meta_bytes :])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["whole", "without preamble", "without meta"])
+def test_the_digest_is_that_of_the_data_set(native, kind):
+    whole = native.read_bytes()
+    expected = hashlib.sha256(whole[144 + struct.unpack_from("<I", whole, 140)[0] :]).hexdigest()
+    if kind != "whole":
+        bare(native, meta=kind == "without preamble")
+    source = open_any(native, image=0)
+    assert source.header.sha256 == expected
+    assert np.array_equal(next(source.fields()).pixels, painted(0, 0, *SIZE))
+
+
+@pytest.mark.parametrize("meta", [True, False])
+def test_a_file_without_preamble_is_walked_as_well(native, meta):
+    """Nested 40 deep: the parser would follow, the walk does not."""
+    inner = b""
+    for _ in range(40):
+        item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(inner)) + inner
+        inner = b"\x29\x00\x01\x10SQ\0\0" + struct.pack("<I", len(item)) + item
+    whole = native.read_bytes()
+    at = whole.index(b"\x28\0\x02\0US")
+    native.write_bytes(whole[:at] + inner.replace(b"\x29", b"\x27") + whole[at:])
+    with pytest.raises(MalformedObject) as refused:
+        open_any(bare(native, meta=meta), image=0)
+    assert refused.value.status == StoreStatus.TOO_DEEP
 
 
 def test_the_doors_stay_light():

@@ -1,5 +1,6 @@
 """What an instance says of itself: kept, refused with a status, or kept and not analysed."""
 
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,7 +91,7 @@ def test_a_good_field_gives_all_that_a_result_repeats(tmp_path):
     assert context.specimen.container_identifier == "A-1"
     assert context.specimen.stain == "May-Grunwald giemsa stain"
     assert context.specimen.type_code.value == "258433009"
-    assert context.acquired_at == "20260301123015"
+    assert context.acquired_at == ""  # nothing says when; the moment of making is another
     assert context.timezone_offset == "+0000"
     (evidence,) = context.evidence
     assert evidence.instance_uid == image.source == found.instance_uid
@@ -205,7 +206,8 @@ def test_an_executable_preamble_is_remarked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "spacing", [["0", "0"], ["-1", "1"], ["nan", "nan"], ["1e400", "1"], ["0.0001"]]
+    "spacing",
+    [["0", "0"], ["-1", "1"], ["nan", "nan"], ["1e400", "1"], ["0.0001"], ["0.000_1"] * 2],
 )
 def test_impossible_spacing_is_kept_and_not_analysed(tmp_path, spacing):
     image = header(field(tmp_path, PixelSpacing=spacing)).image
@@ -230,12 +232,15 @@ def test_pixel_aspect_ratio_tells_the_shape_without_a_scale(tmp_path):
     image = header(field(tmp_path, PixelSpacing=None, PixelAspectRatio=["3", "4"])).image
     assert image.um_per_px is None
     assert image.pixel_aspect == pytest.approx(0.75)
+    image = header(field(tmp_path, PixelSpacing=None, PixelAspectRatio=["1", "1"])).image
+    assert image.pixel_aspect == 1.0
+    assert header(field(tmp_path, PixelSpacing=None)).image.pixel_aspect is None
 
 
 def test_imager_pixel_spacing_is_the_cameras_and_gives_no_scale(tmp_path):
     path = field(tmp_path, PixelSpacing=None, ImagerPixelSpacing=["0.00345", "0.00345"])
     image = header(path).image
-    assert (image.um_per_px, image.pixel_aspect) == (None, None)
+    assert (image.um_per_px, image.pixel_aspect) == (None, 1.0)
     assert any("camera" in w for w in image.warnings)
 
 
@@ -398,7 +403,12 @@ def test_the_rest_of_the_patient_module_is_carried(tmp_path):
     path = field(
         tmp_path,
         PatientAge="007Y",
+        PatientSize="1.80 ",
+        PatientWeight="7e1",
         EthnicGroup="",
+        PatientIdentityRemoved="YES",
+        DeidentificationMethod=["first", "second"],
+        MedicalAlerts=["a", "b"],
         OtherPatientNames=["A^B", "C^D"],
         PatientComments="two\\lines of; DROP TABLE cells",
         Allergies="penicillin",
@@ -406,9 +416,71 @@ def test_the_rest_of_the_patient_module_is_carried(tmp_path):
     further = dict(header(path).context.patient.further)
     assert further == {
         "PatientAge": "007Y",
+        "PatientSize": "1.80",
+        "PatientWeight": "7e1",
+        "OtherPatientNames": "A^B\\C^D",
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": "first\\second",
+        "MedicalAlerts": "a\\b",
         "PatientComments": "two\\lines of; DROP TABLE cells",
         "Allergies": "penicillin",
     }
+
+
+def test_a_method_told_in_codes_alone_is_carried_by_its_meanings(tmp_path):
+    codes = [code("113100", "Basic Application"), code("", "of no value"), code("1", "Clean")]
+    path = field(tmp_path, PatientIdentityRemoved="YES", DeidentificationMethodCodeSequence=codes)
+    further = dict(header(path).context.patient.further)
+    assert further["DeidentificationMethod"] == "Basic Application\\Clean"
+    further = dict(header(changed(path, DeidentificationMethod="said")).context.patient.further)
+    assert further["DeidentificationMethod"] == "said"
+
+
+@pytest.mark.parametrize("lacks", ["CodeValue", "CodingSchemeDesignator", "CodeMeaning"])
+def test_a_code_that_lacks_a_part_is_none(tmp_path, lacks):
+    path = field(tmp_path)
+    dataset = pydicom.dcmread(path)
+    item = dataset.SpecimenDescriptionSequence[0]
+    setattr(item.SpecimenTypeCodeSequence[0], lacks, "")
+    dataset.save_as(path)
+    assert header(path).context.specimen.type_code is None
+
+
+def test_a_long_meaning_is_cut_to_what_its_element_holds(tmp_path):
+    path = field(tmp_path)
+    dataset = pydicom.dcmread(path)
+    item = dataset.SpecimenDescriptionSequence[0]
+    with pydicom.config.disable_value_validation():
+        item.SpecimenTypeCodeSequence[0].CodeMeaning = "m" * 63 + " " + "m" * 40
+        dataset.save_as(path)
+    assert header(path).context.specimen.type_code.meaning == "m" * 63
+
+
+def test_a_specimen_uid_that_is_none_is_dropped_and_said(tmp_path):
+    path = field(tmp_path)
+    dataset = pydicom.dcmread(path)
+    assert header(path).context.specimen.uid
+    with pydicom.config.disable_value_validation():
+        dataset.SpecimenDescriptionSequence[0].SpecimenUID = "Zzyzx 1.02"
+        dataset.save_as(path)
+    context = header(path).context
+    assert context.specimen.uid == ""
+    assert context.specimen.identifier
+    (said,) = [w for w in context.warnings if "Specimen UID" in w]
+    assert "Zzyzx" not in said
+
+
+@pytest.mark.parametrize("value", ["+-5", "1_0", "--1", "1" * 12, "+", "1.5", "0x1"])
+def test_a_number_that_is_none_is_refused(tmp_path, value):
+    path = field(tmp_path, NumberOfFrames="77")
+    raw = path.read_bytes()
+    old = b"\x28\0\x08\0IS\x02\x0077"
+    assert old in raw
+    text = value.encode().ljust(len(value) + len(value) % 2)
+    path.write_bytes(raw.replace(old, old[:6] + struct.pack("<H", len(text)) + text))
+    with pytest.raises(MalformedObject) as refused:
+        header(path)
+    assert refused.value.status == Fault.UNREADABLE
 
 
 def test_concatenation_is_told(tmp_path):

@@ -1,4 +1,4 @@
-"""One level of each slide is analysed; nothing else is left out."""
+"""One level of each slide is analysed; what is left out says why."""
 
 from dataclasses import replace
 
@@ -107,6 +107,35 @@ def test_a_refused_level_is_not_preferred_but_reported_when_alone():
     assert chosen([refused]) == ["1"]
 
 
-def test_all_else_is_read():
-    headers = [level("1", 0.5, role=role) for role in (ImageRole.FIELD, ImageRole.LABEL)]
-    assert chosen([replace(headers[0], instance_uid=InstanceUID("8")), headers[1]]) == ["8", "1"]
+def named(uid: str, role: ImageRole) -> InstanceHeader:
+    return level(uid, 0.5, role=role, refusal="" if role is ImageRole.FIELD else "not analysed")
+
+
+OTHERS = [
+    named("7", ImageRole.LABEL),
+    named("8", ImageRole.OVERVIEW),
+    named("9", ImageRole.THUMBNAIL),
+]
+
+
+def test_labels_overviews_and_thumbnails_are_left_out_beside_anything_else():
+    for beside in (
+        level("1", 0.5),
+        level("1", 0.5, refusal="sparse"),
+        named("1", ImageRole.FIELD),
+    ):
+        analysed, left_out = choose_levels([*OTHERS[:2], beside, OTHERS[2]])
+        assert [h.instance_uid for h in analysed] == ["1"]
+        assert [(h.instance_uid, why) for h, why in left_out] == [
+            ("7", "a slide's label is not analysed"),
+            ("8", "a slide's overview is not analysed"),
+            ("9", "a slide's thumbnail is not analysed"),
+        ]
+
+
+def test_alone_they_are_reported():
+    assert chosen(OTHERS) == ["7", "8", "9"]
+
+
+def test_fields_are_read():
+    assert chosen([named("8", ImageRole.FIELD), named("1", ImageRole.FIELD)]) == ["8", "1"]

@@ -3,12 +3,14 @@
 import io
 import struct
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from dicom_node.pictures import decode_picture
 from dicom_node.sources import NotAnImage, open_any, open_picture
+from dicom_node.tiff_page import first_page
 from domain.image import Box, Domain
 
 
@@ -114,6 +116,46 @@ def test_of_several_pages_the_first_is_read():
     pixels, warnings = decode_picture(data)
     assert np.array_equal(pixels, smear())
     assert "several pages" in warnings[0]
+
+
+def test_a_chain_of_pages_is_not_walked(monkeypatch):
+    """As many pages as there are bytes: each 6-byte page points at the next."""
+    seen = []
+    seek = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "_seek", lambda self, n: (seen.append(n), seek(self, n))[1]
+    )
+    data = bytearray(encoded(Image.fromarray(smear()), "TIFF"))
+    at = struct.unpack_from("<I", data, 4)[0]
+    entries = struct.unpack_from("<H", data, at)[0]
+    struct.pack_into("<I", data, at + 2 + 12 * entries, len(data))
+    for _ in range(1000):
+        data += struct.pack("<HI", 0, len(data) + 6)
+    pixels, warnings = decode_picture(bytes(data))
+    assert np.array_equal(pixels, smear())
+    assert "several pages" in warnings[0]
+    assert set(seen) <= {0}
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow, of a big-endian BigTIFF
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_deep_tiff_is_measured_before_it_is_decoded(big, order, monkeypatch):
+    buffer = io.BytesIO()
+    tifffile = pytest.importorskip("tifffile")
+    deep = np.zeros((50, 70, 3), np.uint16)
+    tifffile.imwrite(buffer, deep, photometric="rgb", bigtiff=big, byteorder=order)
+    data = bytearray(buffer.getvalue())
+    page = first_page(bytes(data))
+    assert (page.width_px, page.height_px, page.samples, page.has_next) == (70, 50, 3, False)
+    assert decode_picture(bytes(data))[0].shape == (50, 70, 3)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        places = [file.pages[0].tags[name].valueoffset for name in ("ImageWidth", "ImageLength")]
+    for place in places:
+        struct.pack_into(f"{order}I", data, place, 60_000)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(NotAnImage, match="80 million"):
+        decode_picture(bytes(data))
 
 
 @pytest.mark.parametrize("lenient", [False, True])

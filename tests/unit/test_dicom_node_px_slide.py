@@ -17,8 +17,11 @@ from dicom_node.dicomize import (
     dicomize_slide,
 )
 from dicom_node.domain_of import IFC_CREATOR, IFC_GROUP
+from dicom_node.errors import MalformedObject
+from dicom_node.faults import Fault
 from dicom_node.frame_cache import FrameCache
 from dicom_node.sources import open_any, open_source
+from dicom_node.tiling import Tiling
 from domain.identities import Sha256
 from domain.image import Box, Domain, UnreadablePixels
 
@@ -35,12 +38,12 @@ def painted(x: int, y: int, w: int, h: int) -> np.ndarray:
     ).astype(np.uint8)
 
 
-def slide(folder, width, height, *, tile=256, syntax=SlideSyntax.EXPLICIT, read=painted):
+def slide(folder, width, height, *, tile=256, syntax=SlideSyntax.EXPLICIT, read=painted, um=0.25):
     return dicomize_slide(
         read,
         width_px=width,
         height_px=height,
-        um_per_px=0.25,
+        um_per_px=um,
         out=folder,
         labels=LABELS,
         now=NOW,
@@ -66,6 +69,61 @@ def test_cores_tile_the_matrix_and_fields_show_its_pixels(tmp_path):
         assert y + h == min(height, core[3] + 128)
         assert (field.image, field.frame, field.domain) == (1, 1, Domain.SMEAR)
     assert (covered == 1).all()
+
+
+def test_the_margin_holds_a_cell_at_any_scale(tmp_path):
+    for um, margin in ((0.25, 128), (0.05, 400), (0.03, 667)):
+        source = open_any(slide(tmp_path, 2900, 300, um=um), image=1)
+        second = list(source.fields())[1]
+        assert second.origin_px[0] == 1024 - margin
+        assert second.pixels.shape[1] == 1024 + 2 * margin
+
+
+@pytest.mark.parametrize("number", [0, 3_999])
+def test_a_small_part_of_a_huge_matrix_is_read_by_its_own_tiles(tmp_path, number, monkeypatch):
+    """500,000 x 500,000 px, of which this part holds one tile."""
+    path = slide(tmp_path, 500, 500, tile=500)
+    part = pydicom.dcmread(path)
+    part.TotalPixelMatrixColumns = part.TotalPixelMatrixRows = 500_000
+    part.ConcatenationUID, part.InConcatenationNumber = "1.2.3", 1
+    part.ConcatenationFrameOffsetNumber = number * 250 + 7
+    part.save_as(path)
+    looked_at = []
+    frame_of = Tiling.frame
+
+    def counted(self, column, row):
+        looked_at.append((column, row))
+        return frame_of(self, column, row)
+
+    monkeypatch.setattr(Tiling, "frame", counted)
+    source = open_any(path, image=0)
+    row, column = divmod(number * 250 + 7, 1000)
+    fields = list(source.fields())
+    cores = [f.core_px for f in fields]
+    assert any(c.x0 <= column * 500 < c.x1 and c.y0 <= row * 500 < c.y1 for c in cores)
+    assert len(fields) <= 4
+    source.overview(512)
+    assert len(looked_at) < 20_000
+
+
+def test_too_many_or_too_small_tiles_are_not_read(tmp_path):
+    path = slide(tmp_path, 128, 64, tile=64)
+    dataset = pydicom.dcmread(path)
+    dataset.ConcatenationUID, dataset.InConcatenationNumber = "1.2.3", 1
+    dataset.ConcatenationFrameOffsetNumber = 0
+    dataset.TotalPixelMatrixColumns = dataset.TotalPixelMatrixRows = 100_000
+    dataset.save_as(path)
+    with pytest.raises(MalformedObject) as refused:
+        open_any(path, image=0)
+    assert refused.value.status == Fault.OVER_LIMIT
+    dataset.TotalPixelMatrixColumns = dataset.TotalPixelMatrixRows = 15
+    dataset.Rows = dataset.Columns = 15
+    dataset.NumberOfFrames = 1
+    dataset.PixelData = bytes(15 * 15 * 3 + 1)
+    dataset.save_as(path)
+    source = open_any(path, image=0)
+    assert "tiles of less than 16 px" in source.header.refusal
+    assert list(source.fields()) == []
 
 
 def test_region_and_overview(tmp_path):
@@ -263,3 +321,38 @@ def test_channels_that_cannot_be_told_apart_are_not_guessed(tmp_path):
     source = open_any(path, image=0)
     assert "brightfield" in source.header.refusal
     assert list(source.fields()) == []
+
+
+@pytest.mark.parametrize("names", ["", "Brightfield"])
+def test_frames_of_a_second_channel_contradict_a_block_that_names_no_second(tmp_path, names):
+    path = dicomize_flow_cytometry(
+        cells(4),
+        um_per_px=0.5,
+        out=tmp_path,
+        labels=LABELS,
+        now=NOW,
+        channels=("DNA", "Brightfield"),
+    )
+    dataset = pydicom.dcmread(path)
+    block = dataset.private_block(IFC_GROUP, IFC_CREATOR)
+    block[1].value = names
+    dataset.save_as(path)
+    told = open_any(path, image=0)
+    assert [f.frame for f in told.fields()] == [2, 4]
+    del dataset.private_block(IFC_GROUP, IFC_CREATOR)[2]
+    dataset.save_as(path)
+    source = open_any(path, image=0)
+    assert "brightfield" in source.header.refusal
+    assert list(source.fields()) == []
+
+
+def test_without_names_frames_of_one_channel_are_all_read(tmp_path):
+    path = dicomize_flow_cytometry(cells(3), um_per_px=0.5, out=tmp_path, labels=LABELS, now=NOW)
+    dataset = pydicom.dcmread(path)
+    block = dataset.private_block(IFC_GROUP, IFC_CREATOR)
+    block[1].value = ""
+    if 2 in block:
+        del block[2]
+    dataset.save_as(path)
+    source = open_any(path, image=0)
+    assert [f.frame for f in source.fields()] == [1, 2, 3]

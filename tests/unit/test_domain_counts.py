@@ -70,7 +70,7 @@ def test_cells_rejected_at_stage_4_or_5_are_outside_and_bound_the_fraction():
         detection_p=1,
         cell_class=CellClass.WHITE_BLOOD_CELL,
         cell_class_p=(0, 0, 1),
-        wbc_class=WbcClass.LYMPHOCYTES,
+        wbc_class=WbcClass.BLAST_CELLS,
         malignancy="unclassified",
         final_class="unclassified",
     )
@@ -80,6 +80,7 @@ def test_cells_rejected_at_stage_4_or_5_are_outside_and_bound_the_fraction():
         limits=LIMITS,
     )
     assert n.leukocytes == 2
+    assert n.morphological_blasts == Proportion(2, 3)  # stage 4 named the one that stage 5 did not
     assert n.white_unclassified == 2
     assert n.blast_bounds == (25.0, 75.0)
     assert n.reject_rate == 0.5

@@ -120,10 +120,35 @@ def test_untrained_models_come_first():
     assert found.sentences[0].startswith("The models are untrained")
 
 
+def test_scale_outside_the_bundles_range_is_flagged():
+    odd = image(warnings=("scale outside the bundle's range (0.05 to 0.2 um per pixel)",))
+    assert finding(images=(image(), odd)).flags == (Flag.SCALE_OUT_OF_RANGE,)
+    assert Flag.SCALE_OUT_OF_RANGE not in finding(images=(image(warnings=("soft",)),)).flags
+
+
+def test_an_image_that_could_not_be_read_leaves_the_numbers_of_the_others():
+    failure = StageFailure(stage=None, reason="image 2: it could not be decoded (cut off)")
+    found = finding(leukaemic(), failures=(failure,))
+    assert found.flags[0] is Flag.IMAGE_UNREADABLE
+    assert Flag.STAGE_FAILED not in found.flags
+    assert "incomplete: not every image could be read to its end" in found.text
+    assert "112 of 204 leukocytes" in found.text
+
+
 def test_failed_stage_is_named():
     found = finding(failures=(StageFailure(stage=Stage.SUBTYPE, reason="nan"),))
     assert "subtype failed" in found.text
     assert Flag.STAGE_FAILED in found.flags
+
+
+def test_a_failed_stage_5_raises_no_flag_that_rests_on_it_and_leaves_the_differential_whole():
+    """Some cells were read before it failed, the others were not asked about."""
+    cells = [*leukaemic(), *[white(WbcClass.LYMPHOCYTES)] * 40]
+    failure = StageFailure(stage=Stage.MALIGNANCY, reason="nan")
+    found = finding(cells, failures=(failure,))
+    assert set(found.flags) == {Flag.STAGE_FAILED}
+    assert "244 leukocytes were counted; the blast fraction could not be measured." in found.text
+    assert "%" not in found.text
 
 
 @pytest.mark.parametrize("word", ["diagnos", "confirmed", "excluded", "leukaemia"])
@@ -136,4 +161,4 @@ def test_morphology_outside_the_interval_is_said():
     cells = [white(WbcClass.LYMPHOCYTES, Malignancy.MALIGNANT, Subtype.PRO_B)] * 50
     found = finding(cells + [white(WbcClass.NEUTROPHIL)] * 50)
     assert Flag.MORPHOLOGY_DISAGREES in found.flags
-    assert "Morphology alone calls 0 cells blasts (0.0 %)" in found.text
+    assert "Morphology alone calls 0 of 100 cells blasts (0.0 %), outside" in found.text

@@ -46,12 +46,42 @@ def test_merged_context_has_everyones_evidence_in_order():
     [
         (replace(context("2"), study_uid="2.25.9"), "two studies"),
         (replace(context("2"), patient=Patient(patient_id="2")), "two patients"),
-        (replace(context("2"), patient=Patient(patient_id="1", issuer="X")), "two patients"),
+        (replace(context("2"), patient=Patient(patient_id="")), "two patients"),
     ],
 )
 def test_mixed_studies_are_refused(other, said):
     with pytest.raises(MixedStudyError, match=said):
         merged_context([context("1"), other])
+
+
+def of(*patients: Patient) -> list[StudyContext]:
+    return [replace(context(str(n)), patient=p) for n, p in enumerate(patients)]
+
+
+def test_an_issuer_that_is_not_stated_is_no_other_issuer():
+    merged_context(of(*(Patient(patient_id="1", issuer=i) for i in ("", "X", " X"))))
+    with pytest.raises(MixedStudyError, match="two patients"):
+        merged_context(of(*(Patient(patient_id="1", issuer=i) for i in ("", "X", "Y"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "birth", "same"),
+    [
+        ("doe^ JANE ^^", "1979-03-04", True),
+        ("Doe^Jane=Other^Script", "19790304", True),
+        ("Doe^John", "19790304", False),
+        ("Doe^Jane", "19790305", False),
+        ("", "", False),
+    ],
+)
+def test_patients_without_an_id_are_told_apart_by_name_and_birth_date(name, birth, same):
+    first = Patient(name="Doe^Jane", birth_date="19790304")
+    contexts = of(first, Patient(name=name, birth_date=birth))
+    if same:
+        assert merged_context(contexts).patient == first
+    else:
+        with pytest.raises(MixedStudyError, match="two patients"):
+            merged_context(contexts)
 
 
 def test_two_specimens_are_refused():

@@ -61,6 +61,15 @@ def test_inference_scale_pressed_images_are_stretched(width, pressed):
         assert scale.um_per_px[0] == scale.um_per_px[1]
 
 
+@pytest.mark.parametrize("aspect", [1.0, 0.75])
+def test_inference_scale_a_stated_shape_of_pixels_is_kept_whatever_the_cells(aspect):
+    scale = red_cell_scale(red_cells(60, 100), at_least=20, pixel_aspect=aspect)
+    x, y = scale.um_per_px
+    assert y / x == pytest.approx(aspect, abs=1e-3)
+    assert "was kept" in scale.warnings[0]
+    assert not red_cell_scale(red_cells(100, 100), at_least=20, pixel_aspect=1.0).warnings
+
+
 def test_inference_scale_unknown_reads_as_it_is_and_says_so():
     scale = unknown_scale(0.1)
     assert not scale.known

@@ -49,6 +49,11 @@ def test_settings_lists_of_tables(tmp_path: Path):
             "",
             "setting destinations[0].port",
         ),
+        (
+            {"LEUKONODE_PEERS": '[{"ae_title": "PACS", "address": "pacs.hospital.example"}]'},
+            "",
+            "setting peers[0].address",
+        ),
         ({}, 'store_url = "s3://bucket/x"', "'s3:' is not available"),
         ({}, 'database_url = "mysql://x"', "setting database_url"),
         ({}, "leukocytes_wanted = 50", "setting adequacy_limited"),

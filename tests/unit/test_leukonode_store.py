@@ -15,10 +15,28 @@ def test_store_adopts_what_was_received(tmp_path: Path):
     arrived.write_bytes(b"preamble" + b"data set")
     digest = sha256_of(arrived, offset=8)
     assert digest == hashlib.sha256(b"data set").hexdigest()
+    store.make_durable(arrived)
     key = store.adopt(arrived, shelf=Shelf.OBJECTS, sha256=digest)
+    assert key == store.key(Shelf.OBJECTS, digest)
     assert store.path(key).read_bytes() == b"preambledata set"
     assert not arrived.exists()
     assert key == f"objects/{digest[:2]}/{digest}.dcm"
+
+
+def test_store_never_replaces_what_lies_there(tmp_path: Path):
+    store = FolderStore(tmp_path)
+    digest = "ab" * 32
+    for content in (b"first", b"second"):
+        arrived = store.incoming / "x"
+        arrived.write_bytes(content)
+        key = store.adopt(arrived, shelf=Shelf.OBJECTS, sha256=digest)
+        assert not arrived.exists()
+    assert store.path(key).read_bytes() == b"first"
+
+
+def test_store_is_closed_to_other_accounts(tmp_path: Path):
+    FolderStore(tmp_path / "store")
+    assert (tmp_path / "store").stat().st_mode & 0o077 == 0
 
 
 def test_store_puts_the_same_content_once(tmp_path: Path):

@@ -1,11 +1,15 @@
 """SR and Encapsulated PDF: headers, references, flags, values that are not there."""
 
+import dataclasses
 import io
 
 import highdicom as hd
 import pytest
 from pydicom import dcmread
 
+from domain.analysis import StageFailure
+from domain.cells import Stage
+from domain.study import Code
 from reporting import codes
 from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
@@ -159,6 +163,8 @@ def test_reporting_wraps_nothing_but_a_pdf():
         ("malignancy_failed", "PARTIAL", "111243"),
         ("stage_failed", "PARTIAL", "111244"),
         ("non_viable", "COMPLETE", "111245"),
+        ("unreadable", "PARTIAL", "111243"),
+        ("run_failed", "PARTIAL", "111245"),
     ],
 )
 def test_reporting_sr_says_how_far_the_cascade_came(name, completion, summary):
@@ -229,6 +235,69 @@ def test_reporting_sr_reads_as_tid_1500_in_highdicom():
     }
     assert values["26446-5"] == 35.8
     assert values["11282-1"] == 204
+
+
+def test_reporting_sr_has_no_finding_of_a_stage_that_failed():
+    """Blasts that were counted before stage 5 failed are no finding."""
+    failure = StageFailure(stage=Stage.MALIGNANCY, reason="nan")
+    made = cases.report(cases.analysis_of(cases.FEW, failures=[failure]))
+    said = [
+        i.ConceptCodeSequence[0].CodeValue
+        for i in items(read(sr_document(made)))
+        if i.ConceptNameCodeSequence[0].CodeValue == codes.SUMMARY.value
+    ]
+    assert said == ["111243"]
+
+
+def test_reporting_sr_knows_the_source_of_a_measurement_by_its_bytes():
+    """On the command line the source is named after its file."""
+    named = cases.reading(1)
+    header = dataclasses.replace(named.header, source="smear.dcm")
+    image = dataclasses.replace(named, header=header)
+    made = cases.report(cases.analysis_of(cases.FEW, images=(image,)))
+    sources = [
+        i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for i in items(read(sr_document(made)))
+        if i.ConceptNameCodeSequence[0].CodeValue == codes.SOURCE_OF_MEASUREMENT.value
+    ]
+    assert sources == ["2.25.1001"]
+
+
+def test_reporting_morphological_blasts_count_those_that_stage_5_rejected():
+    figures = figures_of(CASES["rejected_blasts"])
+    assert figures["differential.blast_cells.count"] == "2"
+    assert figures["morphological_blasts.count"] == "11"
+    # 214 leukocytes and the 9 rejected ones
+    assert figures["morphological_blasts.percent"] == f"{100 * 11 / 223:.1f}"
+    assert numbers_in_sr(sr_document(CASES["rejected_blasts"])) == figures
+
+
+def test_reporting_platelets_per_field_only_where_there_are_fields():
+    assert figures_of(CASES["normal"])["platelets_per_field"] == "8.500"  # 34 over 4
+    single = figures_of(CASES["single_cells"])
+    assert single["platelets"] == "4"
+    assert "platelets_per_field" not in single
+
+
+def test_reporting_leaves_out_references_and_codes_that_are_none_and_says_so():
+    good, bad = cases.context().evidence
+    specimen = cases.context().specimen
+    long_type = Code(value="258433009", scheme="SCT", meaning="Smear " * 30)
+    given = cases.context(
+        evidence=(good, dataclasses.replace(bad, instance_uid="no uid")),
+        specimen=dataclasses.replace(specimen, type_code=long_type),
+    )
+    made = cases.report(context=given)
+    assert made.context.evidence == (good,)
+    assert made.context.specimen.type_code.meaning == ("Smear " * 30)[:64].rstrip()
+    said = texts(read(sr_document(made)), codes.COMMENT)
+    assert "Warning: 1 instances are not named as evidence: their UIDs are none" in said
+    bare = dataclasses.replace(specimen, uid="x", type_code=Code(value="", scheme="", meaning="a"))
+    made = cases.report(context=cases.context(specimen=bare))
+    assert made.context.specimen.type_code is None
+    assert made.context.specimen.identifier == "SP-77"
+    assert len(made.context.warnings) == 2
+    sr_document(made)
 
 
 def test_reporting_objects_without_specimen_or_evidence():
