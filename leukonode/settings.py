@@ -24,7 +24,7 @@ from pydantic import (
 
 from leukonode.errors import SettingsError
 
-__all__ = ["Destination", "Effective", "Origin", "PeerSetting", "Settings", "load_settings"]
+__all__ = ["Destination", "Effective", "PeerSetting", "Settings", "load_settings"]
 
 PREFIX = "LEUKONODE_"
 # Read by us, but not settings of the service.
@@ -99,14 +99,6 @@ class Settings(_Frozen):
         if self.store_url:
             return Path(self.store_url.removeprefix("file://").removeprefix("file:"))
         return self.data_dir / "store"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a setting's value came from, in words for `leukonode settings`."""
-
-    name: str
-    where: str
 
 
 @dataclass(frozen=True, kw_only=True)
