@@ -11,7 +11,7 @@ from leukonode.errors import CouldNotError
 
 __all__ = ["ROOMS", "refuse_strangers", "strangers"]
 
-ROOMS = ("leukonode", "domain", "dicom_node", "inference", "reporting", "db", "phantom")
+ROOMS = ("leukonode", "domain", "dicom_node", "inference", "reporting", "db", "phantom", "training")
 
 
 def strangers() -> list[str]:

@@ -1,0 +1,122 @@
+"""The small transformer grown into the large one computes what the small one did."""
+
+import pytest
+import torch
+from torch import nn
+
+from inference.networks.vit import WhiteCellVit
+from training.errors import DataError
+from training.grow import LAYERS, SMALL, grown_vit, small_vit
+
+
+def small_tensors(seed=0):
+    """Random numbers in the shapes and with the spread of a trained ViT-S/14."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def random(*shape, spread=0.02):
+        return torch.randn(shape, generator=rng) * spread
+
+    tensors = {
+        "embeddings.cls_token": random(1, 1, SMALL),
+        "embeddings.position_embeddings": random(1, 1 + 37 * 37, SMALL),
+        "embeddings.patch_embeddings.projection.weight": random(SMALL, 3, 14, 14),
+        "embeddings.patch_embeddings.projection.bias": random(SMALL),
+        "layernorm.weight": 1 + random(SMALL),
+        "layernorm.bias": random(SMALL),
+    }
+    for i in range(LAYERS):
+        at = f"encoder.layer.{i}"
+        shapes = {
+            "attention.attention.query": (SMALL, SMALL),
+            "attention.attention.key": (SMALL, SMALL),
+            "attention.attention.value": (SMALL, SMALL),
+            "attention.output.dense": (SMALL, SMALL),
+            "mlp.fc1": (4 * SMALL, SMALL),
+            "mlp.fc2": (SMALL, 4 * SMALL),
+        }
+        for name, (out, into) in shapes.items():
+            tensors[f"{at}.{name}.weight"] = random(out, into, spread=0.05)
+            tensors[f"{at}.{name}.bias"] = random(out)
+        for name in ("norm1", "norm2"):
+            tensors[f"{at}.{name}.weight"] = 1 + random(SMALL)
+            tensors[f"{at}.{name}.bias"] = random(SMALL)
+        for name in ("layer_scale1", "layer_scale2"):
+            tensors[f"{at}.{name}.lambda1"] = 0.5 + random(SMALL)
+    return tensors
+
+
+def small_forward(tensors, tokens):
+    """(1, T, 384) through the small transformer's layers, written out: pre-norm, six heads."""
+
+    def norm(x, name):
+        return nn.functional.layer_norm(
+            x, (SMALL,), tensors[f"{name}.weight"], tensors[f"{name}.bias"], 1e-12
+        )
+
+    def linear(x, name):
+        return nn.functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+    x = tokens
+    for i in range(LAYERS):
+        at = f"encoder.layer.{i}"
+        y = norm(x, f"{at}.norm1")
+        q, k, v = (
+            linear(y, f"{at}.attention.attention.{n}").unflatten(2, (6, 64)).transpose(1, 2)
+            for n in ("query", "key", "value")
+        )
+        y = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + linear(y, f"{at}.attention.output.dense") * tensors[f"{at}.layer_scale1.lambda1"]
+        y = nn.functional.gelu(linear(norm(x, f"{at}.norm2"), f"{at}.mlp.fc1"))
+        x = x + linear(y, f"{at}.mlp.fc2") * tensors[f"{at}.layer_scale2.lambda1"]
+    return norm(x, "layernorm")
+
+
+def test_training_grown_transformer_keeps_what_the_small_one_knows():
+    tensors = small_tensors()
+    network = WhiteCellVit(classes=12).eval()
+    grown = grown_vit(tensors)
+    missing, unexpected = network.load_state_dict(grown, strict=False)
+    assert unexpected == []
+    assert missing == ["classifier.weight", "classifier.bias"]
+    tokens = torch.randn(1, 9, SMALL, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        wanted = small_forward(tensors, tokens)
+        hidden = torch.cat([tokens, tokens], dim=2)
+        for layer in network.vit.layers:
+            hidden = layer(hidden)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = network.vit.layernorm(hidden)
+    assert torch.allclose(hidden[..., :SMALL], wanted, atol=2e-4)
+    assert torch.allclose(hidden[..., SMALL:], wanted, atol=2e-4)
+
+
+def test_training_grown_copies_can_part_ways():
+    grown = grown_vit(small_tensors())
+    weight = grown["vit.layers.0.mlp.fc1.weight"]
+    assert not torch.allclose(weight[:, :SMALL], weight[:, SMALL:], atol=1e-3)
+    assert not torch.allclose(weight[: 4 * SMALL], weight[4 * SMALL :], atol=1e-3)
+
+
+def test_training_other_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no ViT-S/14"):
+        grown_vit({"a": torch.zeros(1)})
+    (tmp_path / "x.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(DataError, match="cannot be read"):
+        small_vit(tmp_path / "x.safetensors")
+
+
+@pytest.mark.shared
+def test_training_given_transformer_grows(pictures):
+    path = pictures / "weights" / "vit_s14_selfsupervised" / "vit_s14_int8.safetensors"
+    small = small_vit(path)
+    network = WhiteCellVit(classes=12).eval()
+    network.load_state_dict(grown_vit(small), strict=False)
+    tokens = torch.randn(1, 5, SMALL, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        wanted = small_forward(small, tokens)
+        hidden = torch.cat([tokens, tokens], dim=2)
+        for layer in network.vit.layers:
+            hidden = layer(hidden)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = network.vit.layernorm(hidden)
+    assert torch.allclose(hidden[..., :SMALL], wanted, atol=1e-3)

@@ -1,0 +1,25 @@
+"""What can go wrong in the room of training; each message says what, why and the mend in one line.
+
+TrainingError
+├── DataError          folders, labels or splits that cannot be trained on
+├── OverlapError       pictures on both sides of a line that must keep them apart
+└── CheckpointError    a started run that cannot be gone on with
+"""
+
+__all__ = ["CheckpointError", "DataError", "OverlapError", "TrainingError"]
+
+
+class TrainingError(Exception):
+    """Root of the tree."""
+
+
+class DataError(TrainingError):
+    """Folders, labels or splits that cannot be trained on."""
+
+
+class OverlapError(TrainingError):
+    """The same or nearly the same picture on both sides of a line that must keep them apart."""
+
+
+class CheckpointError(TrainingError):
+    """A started run that cannot be gone on with, or is not there."""

@@ -1,0 +1,128 @@
+"""The given small transformer (ViT-S/14) grown into the exact ViT-B/16 without losing what it knows.
+
+In      a safetensors file with the tensors of a ViT-S/14 of the DINOv2 layout, matrices as int8 with a
+        half-precision scale per output row (`NAME.int8`, `NAME.scale`)
+Out     a state dict of transformers' ViTModel (768 wide, 12 heads, patch 16, 224 px, no pooler)
+Layer scales are folded into the output projections. Width is doubled by duplication: each output
+stands twice, each input weight is split into a*w and (1 - a)*w with a random a, so that both copies
+compute the same now and can part ways in training; layer norms keep mean and variance under
+duplication. Patch 14 becomes 16 by the pseudo-inverse of the bicubic resize (FlexiViT, Beyer et al.
+2023), the position table 37 x 37 becomes 14 x 14 by bicubic interpolation.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from training.errors import DataError
+
+__all__ = ["grown_vit", "small_vit"]
+
+SMALL, LARGE = 384, 768
+LAYERS = 12
+PATCH, GRID = 16, 14
+SEED = 17
+
+
+def small_vit(path: Path) -> dict[str, Tensor]:
+    """Float32 tensors, dequantised. Raises DataError where the file is no such transformer."""
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}); name a ViT-S/14 in safetensors"
+        ) from error
+    whole: dict[str, Tensor] = {}
+    for name, tensor in stored.items():
+        if name.endswith(".int8"):
+            bare = name.removesuffix(".int8")
+            scale = stored[f"{bare}.scale"].float()
+            whole[bare] = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+        elif not name.endswith(".scale"):
+            whole[name] = tensor.float()
+    return whole
+
+
+def grown_vit(small: Mapping[str, Tensor], *, seed: int = SEED) -> dict[str, Tensor]:
+    """The tensors of the large transformer, by transformers' names under `vit.`. Raises DataError
+    where a tensor is missing or has another shape."""
+    rng = torch.Generator().manual_seed(seed)
+    try:
+        large = _embeddings(small)
+        for i in range(LAYERS):
+            large |= _layer(small, i, rng)
+        large |= _norm(small, "layernorm", "vit.layernorm")
+    except (KeyError, RuntimeError) as error:
+        raise DataError(f"this is no ViT-S/14 of the DINOv2 layout ({error})") from error
+    return large
+
+
+def _embeddings(small: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    at = "embeddings"
+    kernel = small[f"{at}.patch_embeddings.projection.weight"]  # (384, 3, 14, 14)
+    resize = _resize_matrix(kernel.shape[-1], PATCH)  # (256, 196): a patch of 14 px seen as 16 px
+    back = torch.linalg.pinv(resize.T)  # (256, 196)
+    kernel = (kernel.flatten(2) @ back.T).reshape(SMALL, 3, PATCH, PATCH)
+    table = small[f"{at}.position_embeddings"]  # (1, 1 + 37 x 37, 384)
+    side = round((table.shape[1] - 1) ** 0.5)
+    grid = table[:, 1:].reshape(1, side, side, SMALL).permute(0, 3, 1, 2)
+    grid = functional.interpolate(
+        grid, (GRID, GRID), mode="bicubic", align_corners=False, antialias=True
+    )
+    positions = torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+    bias = small[f"{at}.patch_embeddings.projection.bias"]
+    return {
+        f"vit.{at}.cls_token": _twice(small[f"{at}.cls_token"], dim=2),
+        f"vit.{at}.position_embeddings": _twice(positions, dim=2),
+        f"vit.{at}.patch_embeddings.projection.weight": _twice(kernel),
+        f"vit.{at}.patch_embeddings.projection.bias": _twice(bias),
+    }
+
+
+def _layer(small: Mapping[str, Tensor], i: int, rng: torch.Generator) -> dict[str, Tensor]:
+    old, new = f"encoder.layer.{i}", f"vit.layers.{i}"
+    linear = {
+        "attention.q_proj": ("attention.attention.query", None),
+        "attention.k_proj": ("attention.attention.key", None),
+        "attention.v_proj": ("attention.attention.value", None),
+        "attention.o_proj": ("attention.output.dense", "layer_scale1.lambda1"),
+        "mlp.fc1": ("mlp.fc1", None),
+        "mlp.fc2": ("mlp.fc2", "layer_scale2.lambda1"),
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, (source, scale) in linear.items():
+        weight, bias = small[f"{old}.{source}.weight"], small[f"{old}.{source}.bias"]
+        if scale:
+            factor = small[f"{old}.{scale}"]
+            weight, bias = weight * factor[:, None], bias * factor
+        tensors[f"{new}.{name}.weight"] = _wider(weight, rng)
+        tensors[f"{new}.{name}.bias"] = _twice(bias)
+    tensors |= _norm(small, f"{old}.norm1", f"{new}.layernorm_before")
+    return tensors | _norm(small, f"{old}.norm2", f"{new}.layernorm_after")
+
+
+def _norm(small: Mapping[str, Tensor], old: str, new: str) -> dict[str, Tensor]:
+    return {f"{new}.{part}": _twice(small[f"{old}.{part}"]) for part in ("weight", "bias")}
+
+
+def _twice(tensor: Tensor, *, dim: int = 0) -> Tensor:
+    return torch.cat([tensor, tensor], dim=dim).contiguous()
+
+
+def _wider(weight: Tensor, rng: torch.Generator) -> Tensor:
+    """(O, I) -> (2 O, 2 I); every output row draws its own split of the inputs."""
+    rows = _twice(weight)
+    share = torch.rand(rows.shape, generator=rng) * 0.5 + 0.25
+    return torch.cat([rows * share, rows * (1 - share)], dim=1).contiguous()
+
+
+def _resize_matrix(small: int, large: int) -> Tensor:
+    """(large^2, small^2): bicubic resize of a patch, as a matrix."""
+    basis = torch.eye(small * small).reshape(-1, 1, small, small)
+    resized = functional.interpolate(basis, (large, large), mode="bicubic", align_corners=False)
+    return resized.reshape(small * small, large * large).T

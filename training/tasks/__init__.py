@@ -1,0 +1,1 @@
+"""What the loop needs of each stage: batches, loss, score."""
