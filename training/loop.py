@@ -68,6 +68,10 @@ class Task(Protocol):
         """On `val`; the entry `score` chooses the best epoch, higher is better."""
         ...
 
+    def finished(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What is kept of the network's weights: those of the stage's exact architecture."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -218,8 +222,8 @@ def _end_of_epoch(
         measured = dict(task.score(network, device))
         if measured["score"] > state.best:
             state.best = measured["score"]
-            _save_weights(network, folder / BEST)
-        _save_weights(network, folder / LAST)
+            _save_weights(task, network, folder / BEST)
+        _save_weights(task, network, folder / LAST)
     number = len(state.rows) + 1
     _log.info("epoch %d: loss %.4f, score %.4f", number, state.loss / steps, measured["score"])
     state.rows.append({"epoch": number, "loss": state.loss / steps, **measured})
@@ -349,9 +353,10 @@ def _save(
     beside.replace(folder / CHECKPOINT)
 
 
-def _save_weights(network: nn.Module, path: Path) -> None:
+def _save_weights(task: Task, network: nn.Module, path: Path) -> None:
     beside = path.with_name(f".{path.name}.new")
-    tensors = {n: t.detach().cpu().contiguous() for n, t in network.state_dict().items()}
+    own = {n: t.detach().cpu() for n, t in network.state_dict().items()}
+    tensors = {n: t.contiguous() for n, t in task.finished(own).items()}
     save_file(tensors, beside)
     beside.replace(path)
 

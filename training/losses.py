@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["box_logits", "map_loss", "naming_loss"]
+__all__ = ["box_logits", "map_loss", "naming_loss", "soft_loss"]
 
 
 def naming_loss(logits: Tensor, allowed: Tensor, *, smoothing: float = 0.0) -> Tensor:
@@ -28,6 +28,11 @@ def naming_loss(logits: Tensor, allowed: Tensor, *, smoothing: float = 0.0) -> T
     single = (1 - smoothing) * summed + smoothing * uniform
     each = torch.where(number == 1, single, torch.where(any_allowed, summed, uniform))
     return each.mean()
+
+
+def soft_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """(N, K) logits, (N, K) shares that sum to 1: cross-entropy with `smoothing`."""
+    return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
 
 def map_loss(maps: Tensor, masks: Tensor, kinds: Tensor, boxes: Tensor) -> Tensor:

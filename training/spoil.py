@@ -211,6 +211,94 @@ def _torn(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     return done, 0.0
 
 
+def _stirred(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Every place taken from another place within a cell's size: shapes dissolve, colours stay."""
+    height, width = pixels.shape[:2]
+    grain = rng.uniform(0.6, 2.0) / um_per_px
+    reach = rng.uniform(2.0, 5.0) / um_per_px
+    moves = []
+    for _ in range(2):
+        noise = cv2.GaussianBlur(
+            rng.normal(size=(height, width)).astype(np.float32), (0, 0), max(0.6, grain)
+        )
+        moves.append(noise / max(float(noise.std()), 1e-6) * reach)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    warped = cv2.remap(
+        pixels, x + moves[0], y + moves[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+    return _bytes(warped), 0.0
+
+
+def _wandered(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """The stage wandered while the shutter was open: the blur of a random walk."""
+    reach = rng.uniform(3, 8) / um_per_px
+    steps = np.cumsum(rng.normal(size=(60, 2)), axis=0)
+    steps -= steps.mean(axis=0)
+    steps *= reach / 2 / max(float(np.abs(steps).max()), 1e-6)
+    side = 2 * int(np.ceil(reach / 2)) + 3
+    kernel = np.zeros((side, side), np.float32)
+    for dx, dy in steps:
+        kernel[round(side / 2 + dy - 0.5), round(side / 2 + dx - 0.5)] += 1
+    kernel = cv2.GaussianBlur(kernel, (0, 0), 0.6)
+    moved = cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return _bytes(moved), 0.0
+
+
+def _too_thick(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Layers of cells on each other: optical densities add up."""
+    ground = np.percentile(pixels.reshape(-1, 3), 90, axis=0).clip(1)
+    through = np.ones(pixels.shape, np.float32)
+    for _ in range(int(rng.integers(3, 6))):
+        layer = np.rot90(pixels, 2) if rng.random() < 0.5 else pixels[:, ::-1]
+        by = tuple(int(v) for v in rng.integers(0, min(pixels.shape[:2]), 2))
+        through *= np.roll(layer, by, axis=(0, 1)) / ground
+    return _bytes(np.clip(through * ground, 0, 255)), 0.0
+
+
+def _lines_lost(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Bands of rows or columns without a picture."""
+    done = pixels.copy()
+    turned = rng.random() < 0.5
+    plane = done.transpose(1, 0, 2) if turned else done
+    colour = rng.integers(0, 256, 3)
+    at = 0
+    while at < len(plane):
+        height = max(1, round(len(plane) * rng.uniform(0.01, 0.08)))
+        if rng.random() < 0.62:
+            plane[at : at + height] = colour
+        at += height
+    return done, 0.0
+
+
+def _posterised(pixels: Pixels, _um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Two or three levels a channel, perhaps inverted."""
+    levels = int(rng.integers(1, 3))
+    shifted = np.clip(pixels.astype(np.float32) + rng.uniform(-70, 70, 3), 0, 255)
+    few = np.round(shifted / 255 * levels) * (255 / levels)
+    return _bytes(255 - few if rng.random() < 0.5 else few), 0.0
+
+
+def _littered(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
+    """Dirt, stain precipitate and scratches over most of the field."""
+    done = pixels.copy()
+    height, width = done.shape[:2]
+    colour = [int(v) for v in rng.integers(0, 160, 3)]
+    covered = np.zeros((height, width), np.uint8)
+    share = rng.uniform(0.45, 0.8)
+    for _ in range(4000):
+        if covered.mean() >= share:
+            break
+        at = int(rng.integers(width)), int(rng.integers(height))
+        radius = max(1, round(float(rng.uniform(0.5, 4)) / um_per_px))
+        if rng.random() < 0.1:
+            to = int(rng.integers(width)), int(rng.integers(height))
+            cv2.line(covered, at, to, 1, max(1, radius // 2))
+        else:
+            cv2.circle(covered, at, radius, 1, -1)
+    done[covered > 0] = colour
+    return done, 0.0
+
+
 def _blocky(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float]:
     """Compressed until only blocks are left."""
     side = max(2, round(rng.uniform(3.5, 6) / um_per_px))
@@ -246,6 +334,12 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "something else": _something_else,
         "shuffled": _shuffled,
         "ghosted": _ghosted,
+        "stirred": _stirred,
+        "wandered": _wandered,
+        "too thick": _too_thick,
+        "lines lost": _lines_lost,
+        "posterised": _posterised,
+        "littered": _littered,
     }
 )
 HELD_BACK: Mapping[str, Fault] = MappingProxyType(

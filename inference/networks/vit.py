@@ -7,7 +7,7 @@ linear layer's.
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
-__all__ = ["WhiteCellVit"]
+__all__ = ["SHAPE", "WhiteCellVit"]
 
 # google/vit-base-patch16-224-in21k, written out so that a new default of the library changes nothing
 SHAPE = ViTConfig(
@@ -27,12 +27,12 @@ SHAPE = ViTConfig(
 
 
 class WhiteCellVit(nn.Module):
-    """(N, 3, 224, 224) float32 -> (N, classes) logits."""
+    """(N, 3, 224, 224) float32 -> (N, classes) logits. Another `shape` is for training alone."""
 
-    def __init__(self, *, classes: int) -> None:
+    def __init__(self, *, classes: int, shape: ViTConfig = SHAPE) -> None:
         super().__init__()
-        self.vit = ViTModel(SHAPE, add_pooling_layer=False)
-        self.classifier = nn.Linear(SHAPE.hidden_size, classes)
+        self.vit = ViTModel(shape, add_pooling_layer=False)
+        self.classifier = nn.Linear(shape.hidden_size, classes)
 
     def forward(self, crops: Tensor) -> Tensor:
         hidden = self.vit(

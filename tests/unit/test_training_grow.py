@@ -6,7 +6,7 @@ from torch import nn
 
 from inference.networks.vit import WhiteCellVit
 from training.errors import DataError
-from training.grow import LAYERS, SMALL, grown_vit, small_vit
+from training.grow import LAYERS, NARROW, SMALL, grown_vit, narrow_vit, small_vit
 
 
 def small_tensors(seed=0):
@@ -74,7 +74,7 @@ def small_forward(tensors, tokens):
 def test_training_grown_transformer_keeps_what_the_small_one_knows():
     tensors = small_tensors()
     network = WhiteCellVit(classes=12).eval()
-    grown = grown_vit(tensors)
+    grown = grown_vit(narrow_vit(tensors))
     missing, unexpected = network.load_state_dict(grown, strict=False)
     assert unexpected == []
     assert missing == ["classifier.weight", "classifier.bias"]
@@ -90,8 +90,18 @@ def test_training_grown_transformer_keeps_what_the_small_one_knows():
     assert torch.allclose(hidden[..., SMALL:], wanted, atol=2e-4)
 
 
+def test_training_narrow_network_and_its_grown_one_say_the_same():
+    torch.manual_seed(3)
+    narrow = WhiteCellVit(classes=12, shape=NARROW).eval()
+    grown = WhiteCellVit(classes=12).eval()
+    grown.load_state_dict(grown_vit(narrow.state_dict()))
+    crops = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.allclose(grown(crops), narrow(crops), atol=1e-5)
+
+
 def test_training_grown_copies_can_part_ways():
-    grown = grown_vit(small_tensors())
+    grown = grown_vit(narrow_vit(small_tensors()))
     weight = grown["vit.layers.0.mlp.fc1.weight"]
     assert not torch.allclose(weight[:, :SMALL], weight[:, SMALL:], atol=1e-3)
     assert not torch.allclose(weight[: 4 * SMALL], weight[4 * SMALL :], atol=1e-3)
@@ -99,7 +109,7 @@ def test_training_grown_copies_can_part_ways():
 
 def test_training_other_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="no ViT-S/14"):
-        grown_vit({"a": torch.zeros(1)})
+        narrow_vit({"a": torch.zeros(1)})
     (tmp_path / "x.safetensors").write_bytes(b"no tensors")
     with pytest.raises(DataError, match="cannot be read"):
         small_vit(tmp_path / "x.safetensors")
@@ -110,7 +120,7 @@ def test_training_given_transformer_grows(pictures):
     path = pictures / "weights" / "vit_s14_selfsupervised" / "vit_s14_int8.safetensors"
     small = small_vit(path)
     network = WhiteCellVit(classes=12).eval()
-    network.load_state_dict(grown_vit(small), strict=False)
+    network.load_state_dict(grown_vit(narrow_vit(small)), strict=False)
     tokens = torch.randn(1, 5, SMALL, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         wanted = small_forward(small, tokens)

@@ -32,7 +32,7 @@ from training.tensors import inputs_of, pictures_of
 __all__ = ["CellClassTask", "box_of_crop", "guessed_mask"]
 
 DRAWN = 24
-SCORED = 900
+SCORED = 400  # cells of `val` looked at after each epoch
 KINDS = tuple(c.value for c in CellClass)
 Mask = npt.NDArray[np.uint8]  # 0 or 255
 
@@ -108,6 +108,9 @@ class CellClassTask:
         return map_loss(
             maps, batch.masks.to(device), batch.kinds.to(device), batch.boxes.to(device)
         )
+
+    def finished(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return tensors
 
     def score(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
         """Accuracy, and precision and recall of each kind, on cells of `val`."""

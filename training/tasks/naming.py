@@ -1,10 +1,14 @@
 """Stages 4, 5 and 6: one cell, one name.
 
+Stage 4 is trained narrow and grown at the end (training.grow). Stages 5 and 6 start from nothing; where
+a transformer is given they also learn to see what it sees, and cells of labelled fields get its soft
+labels (training.teacher).
 Crops are cut once a phase, a little wider than the network's input, then turned, shifted, scaled and
 changed in stain anew each time. On a share of them what lies round the cell is painted plain, so that
 neither a picture's border nor a laboratory's ground can stand for a class.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +24,13 @@ from domain.image import Pixels
 from training.augment import geometric, perturbed
 from training.cells import MARGIN, CellSource, cell_crops, cells_for
 from training.errors import DataError
-from training.grow import grown_vit, small_vit
-from training.losses import naming_loss
+from training.grow import NARROW, grown_vit, narrow_vit, small_vit
+from training.losses import naming_loss, soft_loss
 from training.metrics import auc, figures_of
 from training.pictures import Picture, Split
 from training.recipes import Phase, Recipe
 from training.sampling import Balanced
+from training.teacher import FEATURES, seen_by_teacher, soft_labels
 from training.tensors import inputs_of, pictures_of
 
 __all__ = ["NAMES", "NamingTask", "by_field", "logits_of"]
@@ -36,7 +41,9 @@ NAMES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SUBTYPE: tuple(Subtype),
 }
 FRAMED = 0.3  # share of crops whose surroundings are painted plain
-SCORED = 700  # cells of `val` looked at after each epoch
+SCORED = 500  # cells of `val` looked at after each epoch
+TAUGHT_AT_PX = 112  # what the teacher is shown
+TAUGHT = 1.0  # weight of seeing as the teacher does, beside naming
 Logits = npt.NDArray[np.float64]
 
 
@@ -44,6 +51,8 @@ Logits = npt.NDArray[np.float64]
 class _Batch:
     pictures: Tensor  # (N, 3, S, S)
     allowed: Tensor  # (N, K) bool
+    labels: Tensor  # (N, K) 0..1, where there is a teacher
+    features: Tensor  # (N, 384) the teacher's
 
 
 class NamingTask:
@@ -64,7 +73,7 @@ class NamingTask:
         cells = cells_for(stage, pictures, seed=recipe.seed)
         self._train = [c for c in cells if c.split is Split.TRAIN]
         val = [c for c in cells if c.split is Split.VAL and len(c.allowed) == 1]
-        self._val = val if stage is not Stage.WBC_CLASS else val[:: max(1, len(val) // SCORED)]
+        self._val = val[:: max(1, len(val) // SCORED)]
         seen = {name for c in self._train for name in c.allowed}
         missing = [n for n in self._names if n not in seen]
         if missing:
@@ -81,9 +90,10 @@ class NamingTask:
             case Stage.WBC_CLASS:
                 from inference.networks.vit import WhiteCellVit
 
-                network: nn.Module = WhiteCellVit(classes=len(self._names))
+                network: nn.Module = WhiteCellVit(classes=len(self._names), shape=NARROW)
                 if self._start is not None:
-                    network.load_state_dict(grown_vit(small_vit(self._start)), strict=False)
+                    network.load_state_dict(narrow_vit(small_vit(self._start)), strict=False)
+                return network
             case Stage.MALIGNANCY:
                 from inference.networks.resnet import malignancy_resnet
 
@@ -92,7 +102,12 @@ class NamingTask:
                 from inference.networks.densenet import SubtypeDenseNet
 
                 network = SubtypeDenseNet()
-        return network
+        return _Student(network) if self._start is not None else network
+
+    def finished(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self._stage is Stage.WBC_CLASS:
+            return grown_vit(tensors)
+        return _Student.own(tensors) if self._start is not None else tensors
 
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
@@ -100,6 +115,35 @@ class NamingTask:
         kept = round(self._size * MARGIN)
         self._crops = cell_crops(self._train, field_um=field_um * MARGIN, size_px=kept).pixels
         self._seen = cell_crops(self._val, field_um=field_um, size_px=self._size).pixels
+        if self._start is not None and self._stage is not Stage.WBC_CLASS:
+            self._ask_teacher(self._start)
+
+    def _ask_teacher(self, start: Path) -> None:
+        """Once a run: what the teacher says does not depend on the phase."""
+        if hasattr(self, "_features"):
+            return
+        kept = round(TAUGHT_AT_PX * MARGIN)
+        field_um, recipe = self._recipe.field_um * MARGIN, self._recipe
+        crops = cell_crops(self._train, field_um=field_um, size_px=kept).pixels
+        self._features = seen_by_teacher(
+            crops,
+            start,
+            size=TAUGHT_AT_PX,
+            margin=MARGIN,
+            strength=recipe.strength,
+            seed=recipe.seed,
+        )
+        # of a benign field every cell is benign; a single cell was labelled itself
+        alone = Counter(c.field for c in self._train)
+        certain = [c.allowed[0] == Malignancy.BENIGN or alone[c.field] == 1 for c in self._train]
+        self._labels = soft_labels(
+            self._features,
+            np.array([self._names.index(c.allowed[0]) for c in self._train]),
+            [c.field for c in self._train],
+            classes=len(self._names),
+            certain=certain,
+            seed=recipe.seed,
+        )
 
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         chosen = self._balanced.draw(rng, size)
@@ -108,17 +152,28 @@ class NamingTask:
             pictures_of(self._crops[chosen]), rng, size=self._size, strength=strength, margin=MARGIN
         )
         pictures = _framed(pictures, rng)
+        taught = hasattr(self, "_features")
         return _Batch(
-            pictures=perturbed(pictures, rng, strength=strength), allowed=self._allowed[chosen]
+            pictures=perturbed(pictures, rng, strength=strength),
+            allowed=self._allowed[chosen],
+            labels=self._labels[chosen] if taught else torch.empty(0),
+            features=self._features[chosen] if taught else torch.empty(0),
         )
 
     def loss(self, network: nn.Module, batch: _Batch, device: torch.device) -> Tensor:
         x = inputs_of(batch.pictures.to(device), self._recipe)
+        if isinstance(network, _Student):
+            logits, seen = network(x)
+            named = soft_loss(logits, batch.labels.to(device), smoothing=self._recipe.smoothing)
+            alike = nn.functional.cosine_similarity(seen, batch.features.to(device), dim=1)
+            return named + TAUGHT * (1 - alike).mean()
         logits = logits_of(network, x)
         return naming_loss(logits, batch.allowed.to(device), smoothing=self._recipe.smoothing)
 
     def score(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
         """Stage 4: macro F1 of each laboratory, the mean counts. Stages 5 and 6: judged by field."""
+        if isinstance(network, _Student):
+            network = network.network
         logits = _all_logits(network, self._seen, self._recipe, device)
         truth = np.array([self._names.index(c.allowed[0]) for c in self._val])
         if self._stage is Stage.WBC_CLASS:
@@ -133,6 +188,33 @@ class NamingTask:
             "score": figures.macro[1],
             "cell_accuracy": float((logits.argmax(1) == truth).mean()),
         }
+
+
+class _Student(nn.Module):
+    """A network and, in training alone, a linear layer from what its last layer is given to the
+    teacher's features."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        last: Any = getattr(network, "fc", None) or network.classifier
+        width = (last[0] if isinstance(last, nn.Sequential) else last).in_features
+        self.seen = nn.Linear(width, FEATURES)
+        last.register_forward_pre_hook(self._take)
+        self._given = torch.empty(0)
+
+    def _take(self, _layer: nn.Module, given: tuple[Tensor]) -> None:
+        self._given = given[0]
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits_of(self.network, inputs)
+        return logits, self.seen(self._given)
+
+    @staticmethod
+    def own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The network's own tensors, by its own names."""
+        start = "network."
+        return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
 def logits_of(network: nn.Module, inputs: Tensor) -> Tensor:

@@ -113,6 +113,9 @@ class ViabilityTask:
         logits = network(inputs_of(pictures.to(device), self._recipe))
         return nn.functional.cross_entropy(logits.float(), target.to(device))
 
+    def finished(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        return tensors
+
     def score(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
         """AUC against the faults of the list and against those held back, and the share of good
         fields below one half."""
