@@ -6,7 +6,7 @@ A label may be a set of classes (`allowed`): cells of a leukaemia field are blas
 said which. An empty set means that the cell is to be recognised as nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,12 @@ from domain.cells import CellClass, Malignancy, Stage, WbcClass
 from domain.image import Box, Pixels
 from inference.crops import Colour, Crops, background_of, border_colour_of, square_crops
 from inference.manifest import Interpolation
+from phantom.smear import Phantom, PhantomCell
 from training.collection import NOT_IDENTIFIABLE
 from training.nuclei import nuclei_in, nucleus_in_the_middle
 from training.pictures import Picture, Shows, Split
 
-__all__ = ["MARGIN", "CellSource", "cell_crops", "cells_for"]
+__all__ = ["MARGIN", "CellSource", "cell_crops", "cells_for", "drawn_cells"]
 
 MARGIN = 1.35  # a kept crop is wider than the network's, to turn and shift in
 MOST_NUCLEI = 6  # of one field
@@ -76,6 +77,46 @@ def cells_for(
                 )
             )
     return found
+
+
+def drawn_cells(stage: Stage, smears: Iterable[Phantom]) -> list[CellSource]:
+    """White cells of drawn smears for stages 4 to 6, and for stage 4 a few others; all to train on.
+    Each is a field of its own, numbered below zero: its label is certain."""
+    found: list[CellSource] = []
+    for smear in smears:
+        ground, red = background_of(smear.pixels), 0
+        for cell in smear.cells:
+            red += cell.cell_class is CellClass.RED_BLOOD_CELL
+            name = _drawn_name(stage, cell)
+            if cell.visible < 0.95 or name is None:
+                continue
+            if cell.cell_class is CellClass.RED_BLOOD_CELL and red > 2:
+                continue
+            found.append(
+                CellSource(
+                    pixels=smear.pixels,
+                    box=cell.box_px,
+                    um_per_px=(smear.um_per_px, smear.um_per_px),
+                    ground=ground,
+                    allowed=(name,),
+                    laboratory="drawn",
+                    split=Split.TRAIN,
+                    field=-1 - len(found),
+                    source=f"drawn: {smear.spec.seed}",
+                    drawn_box=True,
+                )
+            )
+    return found
+
+
+def _drawn_name(stage: Stage, cell: PhantomCell) -> str | None:
+    match stage:
+        case Stage.WBC_CLASS:
+            return str(cell.wbc_class or KIND_OF[cell.cell_class])
+        case Stage.MALIGNANCY:
+            return str(cell.malignancy) if cell.wbc_class in LYMPHOID else None
+        case _:
+            return None if cell.subtype is None else str(cell.subtype)
 
 
 def cell_crops(cells: Sequence[CellSource], *, field_um: float, size_px: int) -> Crops:

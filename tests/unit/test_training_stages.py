@@ -9,7 +9,7 @@ from domain.cells import CellClass, Stage, WbcClass
 from domain.image import Box
 from phantom.smear import draw
 from phantom.spec import leukaemic_smear
-from training.cells import cell_crops, cells_for
+from training.cells import cell_crops, cells_for, drawn_cells
 from training.collection import NOT_IDENTIFIABLE
 from training.pictures import LabelledBox, Picture, Shows, Split
 from training.recipes import RECIPES, digest_of_recipe, shortened
@@ -97,3 +97,15 @@ def test_training_recipes_are_whole_and_told_apart():
     assert last[Stage.VIABILITY] == 128
     assert last[Stage.DETECTION] == 640
     assert all(last[s] == 224 for s in Stage if s.number > 2)
+
+
+def test_training_drawn_cells_know_their_names():
+    smear = draw(leukaemic_smear(12, blast_fraction=0.5, white_cells=4))
+    blasts = [c.subtype for c in smear.cells if c.wbc_class is WbcClass.BLAST_CELLS]
+    of_stage = {s: [c.allowed for c in drawn_cells(s, [smear])] for s in Stage if s.number > 3}
+    assert len(blasts) == 2
+    assert of_stage[Stage.SUBTYPE] == [(str(b),) for b in blasts]
+    assert of_stage[Stage.MALIGNANCY].count(("malignant",)) == 2
+    assert of_stage[Stage.WBC_CLASS].count(("blast_cells",)) == 2
+    fields = [c.field for c in drawn_cells(Stage.WBC_CLASS, [smear])]
+    assert len(set(fields)) == len(fields) and max(fields) < 0

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from domain.cells import Malignancy, Stage, Subtype, WbcClass
 from domain.image import Pixels
 from training.augment import geometric, perturbed
-from training.cells import MARGIN, CellSource, cell_crops, cells_for
+from training.cells import MARGIN, CellSource, cell_crops, cells_for, drawn_cells
+from training.drawings import TRAIN_SEED, drawn_smears
 from training.errors import DataError
 from training.grow import NARROW, grown_vit, narrow_vit, small_vit
 from training.losses import naming_loss, soft_loss
@@ -40,6 +41,7 @@ NAMES: Mapping[Stage, tuple[str, ...]] = {
     Stage.MALIGNANCY: tuple(Malignancy),
     Stage.SUBTYPE: tuple(Subtype),
 }
+DRAWN = 32  # smears
 FRAMED = 0.3  # share of crops whose surroundings are painted plain
 SCORED = 500  # cells of `val` looked at after each epoch
 TAUGHT_AT_PX = 112  # what the teacher is shown
@@ -72,9 +74,10 @@ class NamingTask:
         self._names = NAMES[stage]
         cells = cells_for(stage, pictures, seed=recipe.seed)
         self._train = [c for c in cells if c.split is Split.TRAIN]
+        self._train += drawn_cells(stage, drawn_smears(DRAWN, first_seed=TRAIN_SEED))
         val = [c for c in cells if c.split is Split.VAL and len(c.allowed) == 1]
         self._val = val[:: max(1, len(val) // SCORED)]
-        seen = {name for c in self._train for name in c.allowed}
+        seen = {name for c in cells if c.split is Split.TRAIN for name in c.allowed}
         missing = [n for n in self._names if n not in seen]
         if missing:
             raise DataError(f"no cell of {', '.join(missing)} is on the side of train; give some")
