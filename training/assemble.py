@@ -41,8 +41,9 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What is fitted on `val` after training: of stage 1 the threshold, of stage 3 the temperature,
-    of the stages that name cells both temperature and reject thresholds."""
+    """What is fitted on `val` after training: of stage 1 the threshold, of stage 2 the confidence (as
+    `threshold`), of stage 3 the temperature, of the stages that name cells both temperature and reject
+    thresholds."""
 
     temperature: float = 1.0
     reject_below: Mapping[str, float] = field(default_factory=dict)
@@ -52,8 +53,9 @@ class Calibration:
 def calibrated(
     logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64], classes: Sequence[str]
 ) -> Calibration:
-    """From the logits of cells that were not trained on."""
-    temperature = fitted_temperature(logits, truth)
+    """From the logits of cells that were not trained on. A cell of no class (-1) is wrong whatever it
+    is told, and should be rejected."""
+    temperature = fitted_temperature(logits[truth >= 0], truth[truth >= 0])
     p = softened_p(logits, temperature)
     return Calibration(
         temperature=round(temperature, 4), reject_below=reject_thresholds(p, truth, classes)
@@ -160,7 +162,9 @@ def _entry(stage: Stage, run: Path, calibration: Calibration | None) -> dict[str
 
         entry["classes"] = [str(c) for c in NAMES[stage]]
         entry["reject_below"] = {str(c): 0.0 for c in NAMES[stage]}
-    if calibration is not None and stage is not Stage.DETECTION:
+    if calibration is not None and stage is Stage.DETECTION:
+        entry["confidence"] = calibration.threshold
+    elif calibration is not None:
         entry["temperature"] = calibration.temperature
         if calibration.threshold is not None:
             entry["threshold"] = calibration.threshold

@@ -1,60 +1,116 @@
-"""What is fitted on `val` after training: stage 1's threshold, temperatures, reject thresholds.
+"""What is fitted on `val` after training: stage 1's threshold, stage 2's working confidence,
+temperatures, reject thresholds; and how often the whole of stages 4 and 5 takes another cell for a blast.
 
 In      a run with weights, the data it was trained on
-Out     Calibration, for training.assemble
+Out     Calibration, BlastErrors, for training.assemble
 Errors  CheckpointError where the run has no weights yet
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
-from domain.cells import CellClass, Stage, ViabilityClass
+from domain.cells import CellClass, Malignancy, Stage, ViabilityClass, WbcClass
 from domain.image import Pixels
 from training.assemble import Calibration, calibrated
+from training.average_precision import FieldBoxes, detection_figures
 from training.cells import CellSource, cell_crops, cells_for
 from training.loop import RUN, weights_in
 from training.losses import box_logits
-from training.metrics import fitted_temperature
+from training.metrics import fitted_temperature, softened_p
 from training.pictures import Picture, Split
 from training.recipes import RECIPES, Recipe
 from training.stage_data import StageData
 from training.tasks.naming import NAMES, logits_of
 from training.tensors import inputs_of, pictures_of
 
-__all__ = ["calibration_of"]
+__all__ = ["BlastErrors", "blast_errors", "calibration_of"]
 
 BATCH = 16
-MOST_CELLS = 2000
+MOST_CELLS = 900
+MOST_FIELDS = 120
+CONFIDENCES = tuple(round(0.1 + 0.025 * i, 3) for i in range(25))
+LYMPHOID = (WbcClass.BLAST_CELLS, WbcClass.LYMPHOCYTES)
+NO_LEUKOCYTES = (
+    WbcClass.RED_BLOOD_CELL,
+    WbcClass.PLATELET,
+    WbcClass.NUCLEATED_RED_BLOOD_CELLS,
+)
 GOOD_REFUSED = 0.01  # share of good fields that stage 1 may refuse
 INPUT_PX = 224
 
 
-def calibration_of(stage: Stage, run: Path, read: StageData) -> Calibration | None:
-    """None for stage 2, whose working confidence is a field of the manifest. The field of view is
-    that of the run's own recipe, the networks see their full input."""
+@dataclass(frozen=True, kw_only=True)
+class BlastErrors:
+    """`confusion` rows true, columns told: no blast, blast; `rejected` of `cells` leukocytes were
+    left unclassified and stand in neither."""
+
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+    rejected: int
+    cells: int
+
+
+def calibration_of(stage: Stage, run: Path, read: StageData) -> Calibration:
+    """The field of view is that of the run's own recipe, the networks see their full input."""
     recipe = RECIPES[stage]
-    field_um = float(json.loads((run / RUN).read_text(encoding="utf-8"))["recipe"]["field_um"])
     val = read.side(Split.VAL)
     with torch.inference_mode():
         match stage:
             case Stage.VIABILITY:
                 return _of_viability(run, val, recipe)
             case Stage.DETECTION:
-                return None
+                return _of_detection(run, val, recipe)
             case Stage.CELL_CLASS:
-                return _of_cell_class(run, _cells(stage, val), recipe, field_um)
+                return _of_cell_class(run, _cells(stage, val), recipe)
             case _:
-                return _of_naming(stage, run, _cells(stage, val), recipe, field_um)
+                cells = _cells(stage, val)
+                names = NAMES[stage]
+                truth = [names.index(c.allowed[0]) if c.allowed else -1 for c in cells]
+                return calibrated(_logits(stage, run, cells), np.array(truth), names)
+
+
+def blast_errors(
+    runs: Mapping[Stage, Path], calibrations: Mapping[Stage, Calibration], read: StageData
+) -> BlastErrors:
+    """Stages 4 and 5 in turn on single leukocytes with a label of stage 4 (`read` is its data): a
+    blast is a lymphoid cell that stage 5 calls malignant."""
+    cells = [
+        c
+        for c in _cells(Stage.WBC_CLASS, read.side(Split.VAL))
+        if c.allowed and c.allowed[0] not in NO_LEUKOCYTES
+    ]
+    wbc, malignancy = (calibrations[s] for s in (Stage.WBC_CLASS, Stage.MALIGNANCY))
+    with torch.inference_mode():
+        told = _told(_logits(Stage.WBC_CLASS, runs[Stage.WBC_CLASS], cells), wbc, Stage.WBC_CLASS)
+        lymphoid = [i for i, name in enumerate(told) if name in LYMPHOID]
+        among = [cells[i] for i in lymphoid]
+        verdicts = _told(
+            _logits(Stage.MALIGNANCY, runs[Stage.MALIGNANCY], among), malignancy, Stage.MALIGNANCY
+        )
+    answers: list[bool | None] = [None if name is None else False for name in told]
+    for i, verdict in zip(lymphoid, verdicts, strict=True):
+        answers[i] = None if verdict is None else verdict == Malignancy.MALIGNANT
+    counts = np.zeros((2, 2), int)
+    for cell, answer in zip(cells, answers, strict=True):
+        if answer is not None:
+            counts[int(cell.allowed[0] == WbcClass.BLAST_CELLS), int(answer)] += 1
+    (tn, fp), (fn, tp) = counts.tolist()
+    return BlastErrors(
+        confusion=((tn, fp), (fn, tp)), rejected=answers.count(None), cells=len(cells)
+    )
 
 
 def _cells(stage: Stage, val: Sequence[tuple[Picture, Pixels]]) -> list[CellSource]:
-    cells = [c for c in cells_for(stage, val) if len(c.allowed) == 1]
+    """With one label; of stage 4 also those that are to be rejected."""
+    most = 1 if stage is not Stage.WBC_CLASS else 0
+    cells = [c for c in cells_for(stage, val) if most <= len(c.allowed) <= 1]
     return cells[:: max(1, -(-len(cells) // MOST_CELLS))]
 
 
@@ -72,13 +128,35 @@ def _of_viability(run: Path, val: Sequence[tuple[Picture, Pixels]], recipe: Reci
     return Calibration(threshold=round(float(np.quantile(told, GOOD_REFUSED)), 4))
 
 
-def _of_cell_class(
-    run: Path, cells: Sequence[CellSource], recipe: Recipe, field_um: float
-) -> Calibration:
+def _of_detection(run: Path, val: Sequence[tuple[Picture, Pixels]], recipe: Recipe) -> Calibration:
+    """The confidence at which the mean F1 of the three classes is best."""
+    from inference.networks.yolo import yolov5
+    from training.tasks.detection import detector_entry, field_boxes
+
+    network = _loaded(yolov5(size=recipe.architecture, classes=len(CellClass)), run)
+    entry = detector_entry(recipe, confidence=CONFIDENCES[0])
+    boxed = [(p, x) for p, x in val if p.boxes]
+    fields = [
+        field_boxes(p, x, network=network, entry=entry)
+        for p, x in boxed[:: max(1, len(boxed) // MOST_FIELDS)]
+    ]
+    best = max(CONFIDENCES, key=lambda c: _mean_f1(fields, c))
+    return Calibration(threshold=best)
+
+
+def _mean_f1(fields: Sequence[FieldBoxes], confidence: float) -> float:
+    figures = detection_figures(fields, classes=len(CellClass), confidence=confidence)
+    pairs = zip(figures.precision, figures.recall, strict=True)
+    scores = [2 * p.count / (p.of + r.of) for p, r in pairs if p.of + r.of]
+    return float(np.mean(scores))
+
+
+def _of_cell_class(run: Path, cells: Sequence[CellSource], recipe: Recipe) -> Calibration:
     from inference.networks.unet import ResNet34UNet
     from training.tasks.cell_class import box_of_crop
 
     network = _loaded(ResNet34UNet(), run)
+    field_um = _field_um(run)
     rows = []
     for start in range(0, len(cells), BATCH):
         crops = cell_crops(cells[start : start + BATCH], field_um=field_um, size_px=INPUT_PX)
@@ -91,18 +169,31 @@ def _of_cell_class(
     return Calibration(temperature=round(fitted_temperature(np.concatenate(rows), truth), 4))
 
 
-def _of_naming(
-    stage: Stage, run: Path, cells: Sequence[CellSource], recipe: Recipe, field_um: float
-) -> Calibration:
-    names = NAMES[stage]
+def _logits(stage: Stage, run: Path, cells: Sequence[CellSource]) -> npt.NDArray[np.float64]:
+    """(N, K) of the full-sized network."""
     network = _loaded(_naming_network(stage), run)
-    rows = []
+    field_um, rows = _field_um(run), [np.empty((0, len(NAMES[stage])))]
     for start in range(0, len(cells), BATCH):
         crops = cell_crops(cells[start : start + BATCH], field_um=field_um, size_px=INPUT_PX)
-        inputs = inputs_of(pictures_of(crops.pixels), recipe)
+        inputs = inputs_of(pictures_of(crops.pixels), RECIPES[stage])
         rows.append(logits_of(network, inputs).double().numpy())
-    truth = np.array([names.index(c.allowed[0]) for c in cells])
-    return calibrated(np.concatenate(rows), truth, names)
+    return np.concatenate(rows)
+
+
+def _told(
+    logits: npt.NDArray[np.float64], calibration: Calibration, stage: Stage
+) -> list[str | None]:
+    """Each cell's name, None where it is rejected."""
+    p = softened_p(logits, calibration.temperature)
+    names = [NAMES[stage][i] for i in p.argmax(axis=1)]
+    best = p.max(axis=1)
+    return [
+        n if v >= calibration.reject_below[n] else None for n, v in zip(names, best, strict=True)
+    ]
+
+
+def _field_um(run: Path) -> float:
+    return float(json.loads((run / RUN).read_text(encoding="utf-8"))["recipe"]["field_um"])
 
 
 def _naming_network(stage: Stage) -> nn.Module:

@@ -41,7 +41,7 @@ NAMES: Mapping[Stage, tuple[str, ...]] = {
     Stage.MALIGNANCY: tuple(Malignancy),
     Stage.SUBTYPE: tuple(Subtype),
 }
-DRAWN = 32  # smears
+DRAWN = 20  # smears
 FRAMED = 0.3  # share of crops whose surroundings are painted plain
 SCORED = 500  # cells of `val` looked at after each epoch
 TAUGHT_AT_PX = 112  # what the teacher is shown
