@@ -12,7 +12,16 @@ from typing import Annotated
 import typer
 
 from leukonode import commands
-from leukonode.commands import analyze, cases, database, dicom, models, service, training
+from leukonode.commands import (
+    analyze,
+    assembling,
+    cases,
+    database,
+    dicom,
+    models,
+    service,
+    training,
+)
 from leukonode.console import say_error
 from leukonode.errors import AlreadySaid, LeukonodeError
 
@@ -42,6 +51,7 @@ _state = {"trace": False}
 
 for _module in (service, analyze, dicom, cases, training):
     _module.register(app)
+assembling.register(models.app)
 app.add_typer(models.app, name="models")
 app.add_typer(database.db_app, name="db")
 app.add_typer(database.audit_app, name="audit")

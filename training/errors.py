@@ -3,10 +3,11 @@
 TrainingError
 ├── DataError          folders, labels or splits that cannot be trained on
 ├── OverlapError       pictures on both sides of a line that must keep them apart
-└── CheckpointError    a started run that cannot be gone on with
+├── CheckpointError    a started run that cannot be gone on with
+└── CardError          reports that are of another bundle's weights
 """
 
-__all__ = ["CheckpointError", "DataError", "OverlapError", "TrainingError"]
+__all__ = ["CardError", "CheckpointError", "DataError", "OverlapError", "TrainingError"]
 
 
 class TrainingError(Exception):
@@ -23,3 +24,7 @@ class OverlapError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A started run that cannot be gone on with, or is not there."""
+
+
+class CardError(TrainingError):
+    """The reports do not belong to the bundle."""

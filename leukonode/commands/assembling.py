@@ -1,0 +1,69 @@
+"""`leukonode models assemble`: six runs of training into a bundle that can be given away."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leukonode.console import progress_bar, say
+from leukonode.errors import CouldNotError, UsageError
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(assemble)
+
+
+def assemble(
+    runs: Annotated[Path, typer.Argument(help="Folder with the run folders of all six stages.")],
+    *,
+    data: Annotated[Path, typer.Option(help="The pictures that they were trained on.")],
+    out: Annotated[Path, typer.Option(help="A bundle folder that does not exist yet.")],
+    card: Annotated[Path, typer.Option(help="Markdown: intended use, data, licences, limits.")],
+    name: Annotated[str, typer.Option(help="The bundle's id.")],
+    version: Annotated[str, typer.Option(help="Its version.")],
+    licence: Annotated[str, typer.Option(help="Of the weights.")],
+    storage: Annotated[str, typer.Option(help="float32, or int8 (a quarter the size).")] = "int8",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="What `leukonode evaluate` wrote of these weights, for the card."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
+) -> int:
+    """Fit temperatures and thresholds on the side val, and write the bundle with its card."""
+    import torch
+
+    from inference.errors import InferenceError
+    from training.errors import TrainingError
+    from training.release import release
+
+    if storage not in ("float32", "int8"):
+        raise UsageError(f"--storage is float32 or int8, not '{storage}'")
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        prose = card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CouldNotError(
+            f"{card} cannot be read as text ({error}); name a Markdown file"
+        ) from error
+    try:
+        with progress_bar() as progress:
+            info = release(
+                runs,
+                out,
+                data=data,
+                name=name,
+                version=version,
+                licence=licence,
+                prose=prose,
+                storage=storage,
+                report=report,
+                progress=progress,
+            )
+    except (TrainingError, InferenceError) as error:
+        raise CouldNotError(str(error)) from error
+    say(f"{out}: {info.id} {info.version}, manifest {info.manifest_sha256[:12]}")
+    return 0

@@ -1,0 +1,96 @@
+"""The model card copies the figures of the evaluation, and only of the same weights."""
+
+import json
+
+import numpy as np
+import pytest
+
+from domain.cells import Malignancy, Stage
+from training.card import model_card, read_reports
+from training.errors import CardError, CheckpointError
+from training.judged import Failure, Judged, Lot, Shortcut
+from training.metrics import figures_of, reliability_of
+from training.pages import write_pages
+from training.release import runs_in
+
+MANIFEST = {
+    "training_data": [{"stage": "malignancy", "set": "x", "split": "val", "pictures": ["a"]}]
+}
+TRUTH = np.array([0, 0, 0, 1, 1])
+P = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.2, 0.8]])
+
+
+@pytest.fixture
+def reports(tmp_path):
+    classes = tuple(str(m) for m in Malignancy)
+    judged = Judged(
+        stage=Stage.MALIGNANCY,
+        bundle="b",
+        weights_sha256="a" * 64,
+        classes=classes,
+        lots=(
+            Lot(
+                name="all",
+                cells=5,
+                figures=figures_of(TRUTH, P.argmax(axis=1), classes),
+                reliability=reliability_of(TRUTH, P),
+                further={"auc": float("nan")},
+            ),
+        ),
+        baselines=(Shortcut(name="colour histogram", accuracy=0.61),),
+        tests=(Shortcut(name="grey", accuracy=0.5, changed=0.25),),
+        notes=("made",),
+        failures=(
+            Failure(
+                source="x: 7.png",
+                truth="benign",
+                told="malignant",
+                p=0.7,
+                pixels=np.zeros((2, 2, 3), np.uint8),
+            ),
+        ),
+    )
+    write_pages([judged], tmp_path)
+    return tmp_path
+
+
+def hashes(value):
+    return dict.fromkeys(Stage, value)
+
+
+def test_training_card_says_what_the_report_says(reports):
+    card = model_card("# Mine\n\nFor research.", MANIFEST, read_reports(reports, hashes("a" * 64)))
+    assert card.startswith("# Mine\n\nFor research.")
+    assert "| 5 | x | val | 1 |" in card
+    assert "| all | 5 | 0.800 (0.284 to 0.995) |" in card
+    assert "- all: auc not known" in card
+    assert "| colour histogram | 0.610 | |" in card
+    assert "| grey (test) | 0.500 | 0.250 |" in card
+    assert "- x: 7.png: benign told malignant (0.70)" in card
+    assert card.count("Not evaluated.") == 5
+
+
+def test_training_card_refuses_figures_of_other_weights(reports, tmp_path):
+    with pytest.raises(
+        CardError, match="is of weights aaaaaaaaaaaa, the bundle's are bbbbbbbbbbbb"
+    ):
+        read_reports(reports, hashes("b" * 64))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CardError, match="holds no report"):
+        read_reports(tmp_path / "empty", hashes("a" * 64))
+
+
+def test_training_release_wants_one_run_of_each_stage(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"recipe": {"stage": "subtype"}})
+        (tmp_path / name / "run.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"a holds no best\.safetensors yet"):
+        runs_in(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name / "best.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="two runs of stage 6"):
+        runs_in(tmp_path)
+    (tmp_path / "b" / "run.json").unlink()
+    with pytest.raises(CheckpointError, match="no run of stage 1, 2, 3, 4, 5"):
+        runs_in(tmp_path)

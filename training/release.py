@@ -1,0 +1,166 @@
+"""From six runs to a bundle that can be given away: everything fitted, stored small, with its card.
+
+In      a folder of runs, the pictures they were trained on, a person's prose for the card
+Out     a bundle folder, whole or not at all; `fitted.json` beside the runs, so that what was fitted once
+        is not fitted again for the same weights and pictures
+Errors  CheckpointError, DataError, CardError, BundleExists
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from domain.analysis import BundleInfo
+from domain.cells import Stage
+from inference.manifest import MANIFEST_NAME
+from training.assemble import Calibration, assemble_bundle
+from training.calibrate import BlastErrors, blast_errors, calibration_of
+from training.card import model_card, read_reports
+from training.errors import CheckpointError
+from training.loop import BEST, RUN
+from training.stage_data import StageData, stage_data
+from training.train import DATA
+
+__all__ = ["Fitted", "fitted", "release", "runs_in"]
+
+FITTED = "fitted.json"
+# The scales at which red cells are looked for in an image without spacing: a factor of about 1.8 apart,
+# because the detector was trained on cells from 0.6 to 1.7 times their size
+RED_CELLS = {
+    "min_confidence": 0.5,
+    "min_cells": 8,
+    "trial_um_per_px": [0.07, 0.13, 0.24, 0.43],
+}
+UM_PER_PX_RANGE = [0.04, 0.55]  # of the pictures that were trained on
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What the weights do not hold."""
+
+    calibrations: Mapping[Stage, Calibration]
+    blasts: BlastErrors
+
+
+def runs_in(folder: Path) -> dict[Stage, Path]:
+    """The run of each stage among the folders there. Raises CheckpointError where a stage has none,
+    has two, or has no weights yet."""
+    found: dict[Stage, Path] = {}
+    for path in sorted(folder.glob(f"*/{RUN}")):
+        stage = Stage(json.loads(path.read_text(encoding="utf-8"))["recipe"]["stage"])
+        if stage in found:
+            raise CheckpointError(
+                f"{folder} holds two runs of stage {stage.number} ({found[stage].name}, "
+                f"{path.parent.name}); move one away"
+            )
+        if not (path.parent / BEST).is_file():
+            raise CheckpointError(f"{path.parent} holds no {BEST} yet; train at least one epoch")
+        found[stage] = path.parent
+    missing = [str(s.number) for s in Stage if s not in found]
+    if missing:
+        raise CheckpointError(
+            f"{folder} holds no run of stage {', '.join(missing)}; train it first"
+        )
+    return found
+
+
+def release(
+    runs_folder: Path,
+    out: Path,
+    *,
+    data: Path,
+    name: str,
+    version: str,
+    licence: str,
+    prose: str,
+    storage: str,
+    report: Path | None = None,
+    progress: Progress | None = None,
+) -> BundleInfo:
+    """Assemble the bundle. With `report`, the folder that `leukonode evaluate` wrote of the same
+    weights, its figures go into the card."""
+    runs = runs_in(runs_folder)
+    known = fitted(runs, data=data, cache=runs_folder / FITTED, progress=progress)
+    (tn, fp), (fn, tp) = known.blasts.confusion
+    changes = {
+        "red_cells": RED_CELLS,
+        "um_per_px_range": UM_PER_PX_RANGE,
+        "confusion": [[tn, fp], [fn, tp]],
+        "reject_rate": round(known.blasts.rejected / max(1, known.blasts.cells), 4),
+    }
+    info = assemble_bundle(
+        runs,
+        out,
+        name=name,
+        version=version,
+        licence=licence,
+        card=prose,
+        calibrations=known.calibrations,
+        changes=changes,
+        storage=storage,
+        progress=progress,
+    )
+    if report is not None:
+        manifest = json.loads((out / MANIFEST_NAME).read_text(encoding="utf-8"))
+        hashes = {s: manifest["stages"][s.value]["sha256"] for s in Stage}
+        card = model_card(prose, manifest, read_reports(report, hashes))
+        (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    return info
+
+
+def fitted(
+    runs: Mapping[Stage, Path], *, data: Path, cache: Path, progress: Progress | None = None
+) -> Fitted:
+    """From `cache` where it is of the same weights and pictures, else fitted and written there."""
+    key = _key(runs)
+    kept = _kept(cache, key)
+    if kept is not None:
+        return kept
+    calibrations: dict[Stage, Calibration] = {}
+    wbc: StageData | None = None
+    for stage, run in runs.items():
+        if progress:
+            progress("fitting", stage.number - 1, len(Stage) + 1)
+        read = stage_data(stage, data, to_train=False)
+        calibrations[stage] = calibration_of(stage, run, read)
+        if stage is Stage.WBC_CLASS:
+            wbc = read
+    assert wbc is not None  # noqa: S101  # runs_in gave all six
+    made = Fitted(calibrations=calibrations, blasts=blast_errors(runs, calibrations, wbc))
+    document = {
+        "key": key,
+        "calibrations": {s.value: asdict(c) for s, c in calibrations.items()},
+        "blasts": asdict(made.blasts),
+    }
+    cache.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return made
+
+
+def _kept(cache: Path, key: str) -> Fitted | None:
+    if not cache.is_file():
+        return None
+    document: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8"))
+    if document["key"] != key:
+        return None
+    blasts = document["blasts"]
+    (tn, fp), (fn, tp) = blasts["confusion"]
+    return Fitted(
+        calibrations={Stage(s): Calibration(**c) for s, c in document["calibrations"].items()},
+        blasts=BlastErrors(
+            confusion=((tn, fp), (fn, tp)), rejected=blasts["rejected"], cells=blasts["cells"]
+        ),
+    )
+
+
+def _key(runs: Mapping[Stage, Path]) -> str:
+    """Of the weights and of the pictures they were trained on."""
+    digest = hashlib.sha256()
+    for stage, run in sorted(runs.items()):
+        digest.update(stage.value.encode())
+        digest.update(hashlib.sha256((run / BEST).read_bytes()).digest())
+        digest.update(json.loads((run / DATA).read_text(encoding="utf-8"))["digest"].encode())
+    return digest.hexdigest()
