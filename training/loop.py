@@ -56,6 +56,11 @@ class Task(Protocol):
         """Called before a phase's first batch, also when a run is gone on with."""
         ...
 
+    def prepare(self, network: nn.Module, device: torch.device) -> None:
+        """Called once in a run, in its first phase before the first step: what can be solved at once
+        need not be learned in steps."""
+        ...
+
     def batch(self, rng: np.random.Generator, size: int) -> Any:
         """What `loss` takes; everything random in it comes from `rng`."""
         ...
@@ -151,6 +156,10 @@ def run(
     while state.phase < len(recipe.phases):
         phase = recipe.phases[state.phase]
         task.enter(phase)
+        if not kept and state == _State():
+            network.eval()
+            task.prepare(network, device)
+            mean = _Mean(network, recipe.average)
         optimiser = _optimiser(network, recipe, phase)
         if kept and kept["optimiser"] is not None:
             optimiser.load_state_dict(kept["optimiser"])

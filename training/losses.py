@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["box_logits", "map_loss", "naming_loss", "soft_loss"]
+__all__ = ["box_logits", "map_loss", "naming_loss", "soft_loss", "solved_head"]
 
 
 def naming_loss(logits: Tensor, allowed: Tensor, *, smoothing: float = 0.0) -> Tensor:
@@ -28,6 +28,29 @@ def naming_loss(logits: Tensor, allowed: Tensor, *, smoothing: float = 0.0) -> T
     single = (1 - smoothing) * summed + smoothing * uniform
     each = torch.where(number == 1, single, torch.where(any_allowed, summed, uniform))
     return each.mean()
+
+
+def solved_head(
+    features: Tensor, allowed: Tensor, *, decay: float = 0.03, steps: int = 60
+) -> tuple[Tensor, Tensor]:
+    """(N, D) features, (N, K) bool -> weight (K, D), bias (K): the linear layer of least `naming_loss`
+    on standardised features, with weight decay. Its features may lie anywhere."""
+    mean, spread = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
+    x = (features - mean) / spread
+    weight = torch.zeros(allowed.shape[1], x.shape[1], device=x.device, requires_grad=True)
+    bias = torch.zeros(allowed.shape[1], device=x.device, requires_grad=True)
+    solver = torch.optim.LBFGS([weight, bias], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        value = naming_loss(x @ weight.T + bias, allowed) + decay / 2 * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]  # torch's own
+        return value
+
+    with torch.enable_grad():
+        solver.step(loss)  # type: ignore[no-untyped-call]  # torch's own
+    scaled = weight.detach() / spread
+    return scaled, bias.detach() - scaled @ mean
 
 
 def soft_loss(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:

@@ -117,16 +117,8 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
             stage=Stage.WBC_CLASS,
             architecture="vit-base-patch16-224",
             phases=(
-                Phase(
-                    epochs=1,
-                    input_px=112,
-                    batch=24,
-                    items=720,
-                    rate=1e-3,
-                    trained=("classifier", "vit.layernorm"),
-                ),
-                Phase(epochs=5, input_px=112, batch=24, items=2880, rate=1e-4),
-                Phase(epochs=1, input_px=224, batch=12, items=1440, rate=4e-5),
+                Phase(epochs=5, input_px=112, batch=24, items=2880, rate=1.2e-5),
+                Phase(epochs=1, input_px=224, batch=12, items=1440, rate=6e-6),
             ),
             mean=IMAGENET[0],
             deviation=IMAGENET[1],

@@ -6,6 +6,7 @@ import torch
 
 from inference.networks.densenet import SubtypeDenseNet
 from inference.networks.resnet import malignancy_resnet
+from training.losses import solved_head
 from training.tasks.naming import _Student
 from training.teacher import FEATURES, soft_labels
 
@@ -55,3 +56,14 @@ def test_training_what_is_kept_of_a_taught_network_is_the_network(made):
         x = torch.zeros(2, 3, 64, 64)
         own = again.logits(x) if hasattr(again, "logits") else again(x)
     assert torch.allclose(own, logits, atol=1e-6)
+
+
+def test_training_last_layer_is_solved_wherever_the_features_lie():
+    rng = torch.Generator().manual_seed(2)
+    labels = torch.arange(300) % 3
+    features = torch.randn(300, 8, generator=rng) * 0.1 + 50
+    features[torch.arange(300), labels] += 0.5
+    allowed = torch.nn.functional.one_hot(labels, 3).bool()
+    weight, bias = solved_head(features, allowed, decay=1e-3)
+    told = (features @ weight.T + bias).argmax(dim=1)
+    assert (told == labels).float().mean() > 0.98

@@ -87,6 +87,9 @@ class CellClassTask:
         self._seen = seen.pixels
         self._seen_boxes = np.stack([box_of_crop(b, self._size) for b in seen.boxes])
 
+    def prepare(self, network: nn.Module, device: torch.device) -> None:
+        del network, device  # nothing can be solved at once
+
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         chosen = self._balanced.draw(rng, size)
         strength = self._recipe.strength

@@ -116,6 +116,9 @@ class DetectionTask:
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
 
+    def prepare(self, network: nn.Module, device: torch.device) -> None:
+        del network, device  # nothing can be solved at once
+
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         def draw() -> ScaledField:
             return self._fields[self._balanced.draw(rng, 1)[0]]

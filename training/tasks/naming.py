@@ -26,7 +26,7 @@ from training.cells import MARGIN, CellSource, cell_crops, cells_for, drawn_cell
 from training.drawings import TRAIN_SEED, drawn_smears
 from training.errors import DataError
 from training.grow import NARROW, grown_vit, narrow_vit, small_vit
-from training.losses import naming_loss, soft_loss
+from training.losses import naming_loss, soft_loss, solved_head
 from training.metrics import auc, figures_of
 from training.pictures import Picture, Split
 from training.recipes import Phase, Recipe
@@ -42,6 +42,7 @@ NAMES: Mapping[Stage, tuple[str, ...]] = {
     Stage.SUBTYPE: tuple(Subtype),
 }
 DRAWN = 20  # smears
+SOLVED, SOLVED_BATCH = 1440, 24  # crops that the last layer is solved on before the first step
 FRAMED = 0.3  # share of crops whose surroundings are painted plain
 SCORED = 500  # cells of `val` looked at after each epoch
 TAUGHT_AT_PX = 112  # what the teacher is shown
@@ -147,6 +148,26 @@ class NamingTask:
             certain=certain,
             seed=recipe.seed,
         )
+
+    def prepare(self, network: nn.Module, device: torch.device) -> None:
+        """Of a pretrained transformer the last layer, which is convex, is solved first: its features
+        lie far from nought, and a fresh layer would take long to get there while it spoils them."""
+        if self._stage is not Stage.WBC_CLASS or self._start is None:
+            return
+        made: Any = network
+        rng = np.random.default_rng([self._recipe.seed, SOLVED])
+        features, allowed = [], []
+        with torch.no_grad():
+            for _ in range(SOLVED // SOLVED_BATCH):
+                batch = self.batch(rng, SOLVED_BATCH)
+                x = inputs_of(batch.pictures.to(device), self._recipe)
+                hidden = made.vit(pixel_values=x, interpolate_pos_encoding=True)
+                features.append(hidden.last_hidden_state[:, 0])
+                allowed.append(batch.allowed.to(device))
+        weight, bias = solved_head(torch.cat(features), torch.cat(allowed))
+        with torch.no_grad():
+            made.classifier.weight.copy_(weight)
+            made.classifier.bias.copy_(bias)
 
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         chosen = self._balanced.draw(rng, size)

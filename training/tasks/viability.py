@@ -85,6 +85,9 @@ class ViabilityTask:
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
 
+    def prepare(self, network: nn.Module, device: torch.device) -> None:
+        del network, device  # nothing can be solved at once
+
     def batch(self, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) 0..1 and (N, 2) targets."""
         squares, readable = [], []
