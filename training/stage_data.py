@@ -93,10 +93,12 @@ def stage_data(
     um_per_px: float | None = None,
     leave_out: Collection[str] = (),
     to_train: bool = True,
+    choose: Callable[[Sequence[Picture]], Sequence[Picture]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> StageData:
     """Read, decode, hash, and refuse near-copies across the split (unless it is only to be judged
-    on, which also goes without some classes). `leave_out` names laboratories whose pictures all go to `val`."""
+    on, which also goes without some classes). `leave_out` names laboratories whose pictures all go to `val`;
+    `choose` says which pictures are wanted at all, before any is decoded."""
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name the one that holds the pictures")
     pictures = (
@@ -110,6 +112,8 @@ def stage_data(
     if unknown:
         raise DataError(f"no laboratory is called {', '.join(sorted(unknown))} in {folder}")
     pictures = [replace(p, split=Split.VAL) if p.laboratory in leave_out else p for p in pictures]
+    if choose is not None:
+        pictures = list(choose(pictures))
     if progress:
         progress("reading", 0, len(pictures))
     good, bad = readable(pictures)

@@ -1,7 +1,7 @@
 """`leukonode train` and `leukonode evaluate`: networks from labelled pictures, and what they are worth."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def train(
 
 
 def evaluate(
-    stage: Annotated[str, typer.Argument(help="1 to 6, its name, or 'all'.")],
+    stage: Annotated[str, typer.Argument(help="1 to 6, its name, 'cascade', or 'all'.")],
     *,
     data: Annotated[Path, typer.Option(help="Folder of labelled pictures.")],
     bundle: Annotated[Path, typer.Option(help="Bundle to judge.")],
@@ -90,38 +90,74 @@ def evaluate(
         float | None, typer.Option(min=0.01, max=50, help="Of pictures that do not tell.")
     ] = None,
     leave_out: Annotated[
-        list[str] | None, typer.Option(help="A laboratory to judge on whole; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A laboratory whose pictures all count as val; may be repeated."),
     ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pictures, cells and fields of each laboratory and class."),
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A small sample, for a first look.")] = False,
     allow_overlap: Annotated[
         bool, typer.Option(help="Judge also pictures that were trained on.")
     ] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Batches read at once; changes no number.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> int:
-    """Judge a bundle: the side `val` of the pictures, shortcut baselines and tests beside."""
+    """Judge a bundle: the side `val` of the pictures, shortcut baselines and tests beside; `cascade`
+    judges the six networks as one on whole fields, `all` everything."""
+    from inference.bundle import load_bundle
+    from training.cascade_evaluation import evaluate_cascade
     from training.errors import TrainingError
     from training.evaluate import evaluate as judge
+    from training.judged import Sizes
     from training.pages import as_json, as_text, write_pages
 
-    stages = list(Stage) if stage == "all" else [_stage(stage)]
+    if quick and most is not None:
+        raise UsageError("--quick and --most both say how much to judge; give one of them")
+    sizes = Sizes.quick() if quick else Sizes() if most is None else Sizes.most(most)
+    stages = list(Stage) if stage == "all" else [] if stage == "cascade" else [_stage(stage)]
+    if stage == "cascade" and leave_out:
+        raise UsageError(
+            "--leave-out is of single stages; the cascade is judged on every laboratory"
+        )
+    judged: list[Any] = []
     try:
-        with progress_bar() as progress:
-            judged = [
-                judge(
-                    one,
-                    data=data,
-                    bundle=bundle,
-                    um_per_px=um_per_px,
-                    leave_out=leave_out or (),
-                    allow_overlap=allow_overlap,
-                    threads=threads,
-                    progress=progress,
+        loaded = load_bundle(bundle, threads=1)
+        for one in stages:
+            with progress_bar() as progress:
+                judged.append(
+                    judge(
+                        one,
+                        data=data,
+                        bundle=loaded,
+                        sizes=sizes,
+                        um_per_px=um_per_px,
+                        leave_out=leave_out or (),
+                        allow_overlap=allow_overlap,
+                        threads=threads,
+                        progress=progress,
+                    )
                 )
-                for one in stages
-            ]
+            write_pages(judged, out)  # what is done is kept if a later stage is stopped
+        if stage in ("all", "cascade"):
+            with progress_bar() as progress:
+                judged.append(
+                    evaluate_cascade(
+                        data=data,
+                        bundle=loaded,
+                        sizes=sizes,
+                        um_per_px=um_per_px,
+                        allow_overlap=allow_overlap,
+                        threads=threads,
+                        progress=progress,
+                    )
+                )
+            write_pages(judged, out)
     except TrainingError as error:
         raise CouldNotError(str(error)) from error
-    write_pages(judged, out)
     if json:
         print_json([as_json(one) for one in judged])
     else:

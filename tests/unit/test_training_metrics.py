@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.assemble import reject_thresholds
 from training.average_precision import FieldBoxes, detection_figures
 from training.metrics import (
     auc,
+    auc_estimate,
     bootstrapped,
     figures_of,
     fitted_temperature,
@@ -111,3 +114,74 @@ def test_training_incomplete_labels_count_neither_way():
     found = [(0, 0, 10, 10, 0.9, 0)]
     figures = detection_figures([field(found, [], ignored=(0,))], classes=1, confidence=0.5)
     assert figures.precision[0].of == 0
+
+
+def test_training_auc_interval_is_delongs():
+    """Against the covariance of the placements, pair by pair."""
+    rng = np.random.default_rng(5)
+    higher, lower = rng.normal(1, 1, 30), np.round(rng.normal(0, 1, 40), 1)
+    pairs = (higher[:, None] > lower) + 0.5 * (higher[:, None] == lower)
+    variance = pairs.mean(axis=1).var(ddof=1) / 30 + pairs.mean(axis=0).var(ddof=1) / 40
+    found, value = auc_estimate(higher, lower), pairs.mean()
+    half = 1.96 * np.sqrt(variance) / (value * (1 - value))
+    ends = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
+    assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=1e-3)
+
+
+def test_training_auc_without_overlap_is_no_certainty():
+    found = auc_estimate(np.array([3.0, 4.0, 5.0]), np.array([1.0, 2.0]))
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.025**0.5)
+    assert auc_estimate(np.array([]), np.array([1.0])).low == 0
+
+
+def test_training_bootstrap_draws_whole_groups():
+    """Ten groups of twenty equal items know no more than ten items."""
+    values = np.repeat(np.arange(10.0), 20)
+    alone = bootstrapped(lambda i: float(values[i].mean()), 200)
+    together = bootstrapped(lambda i: float(values[i].mean()), 200, groups=np.repeat(range(10), 20))
+    assert together[1] - together[0] > 3 * (alone[1] - alone[0])
+    assert all(np.isnan(bootstrapped(lambda _i: float("nan"), 3)))
+
+
+def test_training_macro_and_calibration_have_intervals_when_asked():
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 3, 300)
+    told = np.where(rng.random(300) < 0.8, truth, (truth + 1) % 3)
+    figures = figures_of(truth, told, ("a", "b", "c"), rounds=200)
+    for mean, (low, high) in zip(figures.macro, figures.macro_intervals, strict=True):
+        assert low < mean < high
+    assert figures_of(truth, told, ("a", "b", "c")).macro_intervals == ()
+    p = np.eye(3)[told] * 0.7 + 0.1
+    reliability = reliability_of(truth, p, rounds=200)
+    assert reliability.low <= reliability.ece <= reliability.high
+
+
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=8), st.integers(2, 4))
+def test_training_average_precision_is_the_same_of_a_field_many_times(misses, times):
+    """A field that is drawn more than once weighs so much more, and no class is favoured."""
+    fields = [
+        field(
+            [(100 * miss, 0, 100 * miss + 10, 10, 0.9 - 0.1 * n, 0)],
+            [(0, 0, 0, 10, 10)],
+        )
+        for n, miss in enumerate(misses)
+    ]
+    once = detection_figures(fields, classes=1, confidence=0.0)
+    many = detection_figures(fields * times, classes=1, confidence=0.0)
+    assert many.recall[0].value == pytest.approx(once.recall[0].value)
+    if 1 not in misses:
+        assert once.ap50[0] == many.ap50[0] == 1
+
+
+def test_training_average_precision_has_intervals_over_fields():
+    right = field([(0, 0, 10, 10, 0.9, 0)], [(0, 0, 0, 10, 10)])
+    wrong = field([(50, 0, 60, 10, 0.9, 0)], [(0, 0, 0, 10, 10)])
+    figures = detection_figures([right] * 10 + [wrong] * 10, classes=1, confidence=0.5, rounds=200)
+    low, high = figures.map50_interval
+    assert low < figures.map50 < high
+    same = detection_figures([right] * 20, classes=1, confidence=0.5, rounds=50)
+    assert same.ap50_intervals == ((1.0, 1.0),)
+    none = detection_figures([right], classes=1, confidence=0.5)
+    assert np.isnan(none.map_interval[0])
