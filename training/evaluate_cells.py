@@ -292,9 +292,7 @@ def _failures(told: _Told, entry: CropStage, classes: Sequence[str]) -> tuple[Fa
     )
 
 
-def _notes(
-    fields: dict[int, Indices], val: Sequence[tuple[Picture, object]]
-) -> tuple[str, ...]:
+def _notes(fields: dict[int, Indices], val: Sequence[tuple[Picture, object]]) -> tuple[str, ...]:
     notes = [
         "figures name every cell, also those that the reject thresholds would leave unclassified"
     ]

@@ -106,8 +106,12 @@ def release(
     )
     if report is not None:
         manifest = json.loads((out / MANIFEST_NAME).read_text(encoding="utf-8"))
-        hashes = {s: manifest["stages"][s.value]["sha256"] for s in Stage}
-        card = model_card(prose, manifest, read_reports(report, hashes))
+        reports = read_reports(
+            report,
+            weights_sha256={m.stage: m.sha256 for m in info.models},
+            manifest_sha256=info.manifest_sha256,
+        )
+        card = model_card(prose, manifest, reports)
         (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return info
 
