@@ -49,6 +49,7 @@ __all__ = [
     "RedCells",
     "StageEntry",
     "Stages",
+    "Storage",
     "ViabilityStage",
     "parse_manifest",
     "read_manifest",
@@ -77,6 +78,13 @@ class Interpolation(StrEnum):
     BILINEAR = "bilinear"  # triangle filter, widened when shrinking
 
 
+class Storage(StrEnum):
+    """How a file keeps its weights."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"  # the large tensors in 8 bits, see inference.storage
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
@@ -89,7 +97,7 @@ class StageEntry(_Value):
     architecture: str
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    storage: Literal["float32"]
+    storage: Storage
     classes: tuple[str, ...]
     input_px: int
     mean: tuple[Share, Share, Share]

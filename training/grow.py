@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from inference.storage import unpacked
 from training.errors import DataError
 
 __all__ = ["grown_vit", "small_vit"]
@@ -37,15 +38,11 @@ def small_vit(path: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{path} cannot be read ({error}); name a ViT-S/14 in safetensors"
         ) from error
-    whole: dict[str, Tensor] = {}
-    for name, tensor in stored.items():
-        if name.endswith(".int8"):
-            bare = name.removesuffix(".int8")
-            scale = stored[f"{bare}.scale"].float()
-            whole[bare] = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
-        elif not name.endswith(".scale"):
-            whole[name] = tensor.float()
-    return whole
+    try:
+        whole = unpacked(stored)
+    except ValueError as error:
+        raise DataError(f"{path} is no ViT-S/14 in 8 bits ({error})") from error
+    return {name: tensor.float() for name, tensor in whole.items()}
 
 
 def grown_vit(small: Mapping[str, Tensor], *, seed: int = SEED) -> dict[str, Tensor]:

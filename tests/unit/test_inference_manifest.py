@@ -119,7 +119,7 @@ def test_inference_manifest_further_classes_come_after_the_ten(further):
         (["stages", "wbc_class", "mean", 1], 1.5, r"stage 4, mean\[1\]"),
         (["stages", "wbc_class", "deviation", 0], 0, r"stage 4, deviation\[0\]"),
         (["stages", "wbc_class", "sha256"], "AB", "stage 4, sha256"),
-        (["stages", "wbc_class", "storage"], "int8", "stage 4, storage: Input should be 'float32'"),
+        (["stages", "wbc_class", "storage"], "int4", "stage 4, storage: Input should be 'float32'"),
         (["stages", "wbc_class", "file"], "../x.safetensors", "stage 4, file"),
         (["stages", "wbc_class", "file"], "x.pt", "stage 4, file"),
         (["stages", "wbc_class", "file"], "1.safetensors", "two stages name the same file"),
