@@ -16,18 +16,15 @@ from domain.analysis import BundleInfo
 from domain.cells import Stage
 from inference.bundle import Bundle, load_bundle
 from inference.engine import steady
+from inference.manifest import Manifest, read_manifest
 from training.commissioning_bundle import (
     Site,
     derived_id,
     refuse_existing,
     write_derived,
 )
-from training.commissioning_fields import (
-    ReadField,
-    cell_class_outcome,
-    read_fields,
-    viability_outcome,
-)
+from training.commissioning_cell_class import cell_class_outcome
+from training.commissioning_fields import ReadField, read_fields, viability_outcome
 from training.commissioning_naming import enough_cells, naming_outcome
 from training.commissioning_outcome import Outcome
 from training.commissioning_site import (
@@ -78,9 +75,9 @@ def commission(
             f"the site's name '{site}' must be 1 to 32 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit; it becomes a part of the bundle's id"
         )
-    loaded = load_bundle(bundle, threads=threads)
-    if len(derived_id(loaded.info.id, site)) > MOST_ID:
-        raise DataError(f"'{derived_id(loaded.info.id, site)}' is too long an id; shorten the site")
+    manifest, _ = read_manifest(bundle)
+    if len(derived_id(manifest.id, site)) > MOST_ID:
+        raise DataError(f"'{derived_id(manifest.id, site)}' is too long an id; shorten the site")
     fields, left_out = site_fields(images, um_per_px=um_per_px, tell=tell)
     if len(fields) < FEWEST_FIELDS:
         raise DataError(
@@ -90,18 +87,19 @@ def commission(
     cells: list[LabelledCell] = []
     if labels is not None:
         cells, more = labelled_cells(
-            labels, fields, manifest=loaded.manifest, um_per_px=um_per_px, tell=tell
+            labels, fields, manifest=manifest, um_per_px=um_per_px, tell=tell
         )
         left_out += more
     for stage in NAMING:
         own = [c for c in cells if c.stage is stage]
         if own:
             enough_cells(stage, own)
-            _refuse_trained_on(loaded, stage, own)
+            _refuse_trained_on(manifest, stage, own)
+    loaded = load_bundle(bundle, threads=threads)
     with steady(threads=threads):
         read, more, outcomes = _judged(loaded, fields, cells, tell)
     left_out += more
-    notes = _notes(read, cells)
+    notes = _notes(read, cells, outcomes, manifest)
     info = write_derived(
         bundle,
         loaded,
@@ -142,17 +140,17 @@ def _judged(
     return read, left_out, outcomes
 
 
-def _refuse_trained_on(loaded: Bundle, stage: Stage, cells: Sequence[LabelledCell]) -> None:
+def _refuse_trained_on(manifest: Manifest, stage: Stage, cells: Sequence[LabelledCell]) -> None:
     """Raises OverlapError: on such cells the parent is too good to compare with."""
     trained: set[str] = set()
-    for one in loaded.manifest.training_data:
+    for one in manifest.training_data:
         if isinstance(one, dict) and (one.get("stage"), one.get("split")) == (stage.value, "train"):
             pictures = one.get("pictures")
             trained |= {str(p) for p in pictures} if isinstance(pictures, list) else set()
     both = sorted({c.picture for c in cells if c.digest[:SHORT] in trained})
     if both:
         raise OverlapError(
-            f"stage {stage.number} of '{loaded.info.id}' was trained on {len(both)} of the labelled "
+            f"stage {stage.number} of '{manifest.id}' was trained on {len(both)} of the labelled "
             f"pictures, first {both[0]}; give cells that it has not seen"
         )
 
@@ -165,12 +163,27 @@ def _digests(cells: Sequence[LabelledCell]) -> dict[Stage, tuple[str, ...]]:
     }
 
 
-def _notes(read: Sequence[ReadField], cells: Sequence[LabelledCell]) -> list[str]:
-    """What a person should know of the pictures."""
+def _notes(
+    read: Sequence[ReadField],
+    cells: Sequence[LabelledCell],
+    outcomes: Sequence[Outcome],
+    manifest: Manifest,
+) -> list[str]:
+    """What a person should know of the pictures, and of what they could not teach."""
     notes = []
+    for outcome in outcomes:
+        named = {c.label for c in cells if c.stage is outcome.stage}
+        missing = [c for c in manifest.stages.of(outcome.stage).classes if c not in named]
+        if outcome.rewritten and named and missing:
+            notes.append(
+                f"stage {outcome.stage.number} had no labelled cells of {', '.join(missing)}, and may "
+                "now call them one of the others; label them too where the laboratory sees them"
+            )
     unknown = sum(not f.scale_known for f in read)
     if unknown:
-        notes.append(f"{unknown} of {len(read)} fields are of unknown scale and were read as they are")
+        notes.append(
+            f"{unknown} of {len(read)} fields are of unknown scale and were read as they are"
+        )
     odd = sum(f.out_of_range for f in read)
     if odd:
         notes.append(f"{odd} of {len(read)} fields are outside the bundle's range of scales")

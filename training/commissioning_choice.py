@@ -7,8 +7,8 @@ Nobody is judged on cells that he was fitted on: pictures are dealt out into fiv
 each fold is told by what the other four gave. Everything that is chosen (how much of the site's batch-norm
 statistics, how strongly the last layer is held, the temperature, the thresholds) is chosen anew inside
 those four, again fold by fold. Procedures are tried in order, each may do more than the one before; the
-next is taken only where its log loss, balanced by class, is lower with the whole 95 % interval, and its
-mean recall not lower.
+next is taken only where it lowers the log loss, balanced by class, with the whole 95 % interval, and where
+weights change also raises the mean recall so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,18 @@ from training.commissioning_head import (
 )
 from training.metrics import bootstrapped, share, softened_p
 
-__all__ = ["FOLDS", "Choice", "Labelled", "Procedure", "Score", "Told", "Verdict", "folds_of", "judged", "share_score"]
+__all__ = [
+    "FOLDS",
+    "Choice",
+    "Labelled",
+    "Procedure",
+    "Score",
+    "Told",
+    "Verdict",
+    "folds_of",
+    "judged",
+    "share_score",
+]
 
 FOLDS = 5
 STRENGTHS = (inf, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -126,8 +137,7 @@ def judged(cells: Labelled) -> tuple[Choice, Verdict]:
     told = {p: _told(fits, p) for p in (Procedure.PARENT, *cells.procedures)}
     taken = Procedure.PARENT
     for procedure in cells.procedures:
-        lower = _gain(cells, told[taken], told[procedure]).low > 0
-        if lower and _mean_recall(cells, told[procedure]) >= _mean_recall(cells, told[taken]):
+        if _better(cells, told[taken], told[procedure], procedure):
             taken = procedure
     choice, final = fits.chosen(taken, without=None), told[taken]
     changed = taken is not Procedure.PARENT and bool(cells.reject_below)
@@ -166,7 +176,9 @@ class _Fits:
             )
         return self._heads[key]
 
-    def chosen(self, procedure: Procedure, *, without: int | None, thresholds: bool = False) -> Choice:
+    def chosen(
+        self, procedure: Procedure, *, without: int | None, thresholds: bool = False
+    ) -> Choice:
         """The procedure carried out on all folds but one: what it would give to a stage. The
         parent's own thresholds come back unless new ones are asked for with `thresholds`."""
         cells = self.cells
@@ -251,6 +263,17 @@ def _new_thresholds(fits: _Fits, choice: Choice, parent: Told) -> tuple[Choice, 
     return fits.chosen(Procedure.PARENT, without=None, thresholds=True), told, True
 
 
+def _better(cells: Labelled, before: Told, after: Told, procedure: Procedure) -> bool:
+    """A temperature changes only how certain a stage is. Weights must also tell more cells right:
+    a network that knows nothing and says so has a lower log loss than one that is certainly wrong."""
+    if _gain(cells, before, after).low <= 0:
+        return False
+    if procedure is Procedure.TEMPERATURE:
+        return True
+    more = _right(cells, after).astype(float) - _right(cells, before)
+    return _drawn(cells, "", lambda at: _balanced_mean(more[at], cells.truth[at])).low > 0
+
+
 def _gain(cells: Labelled, before: Told, after: Told) -> Score:
     """What the log loss falls by, each class weighing the same; the interval draws pictures."""
     fall = log_losses(before.p, cells.truth) - log_losses(after.p, cells.truth)
@@ -264,10 +287,6 @@ def _balanced_mean(values: Floats, truth: Indices) -> float:
 def _right(cells: Labelled, told: Told) -> npt.NDArray[np.bool_]:
     right: npt.NDArray[np.bool_] = told.p.argmax(axis=1) == cells.truth
     return right
-
-
-def _mean_recall(cells: Labelled, told: Told) -> float:
-    return _balanced_mean(_right(cells, told).astype(float), cells.truth)
 
 
 def _scores(cells: Labelled, told: Told) -> tuple[Score, ...]:

@@ -1,10 +1,9 @@
 """A laboratory's fields as the parent bundle reads them, and what they say without any label.
 
 In      a loaded bundle, opened fields
-Out     ReadField: scale, ground, stage 1's answer, the cells; Outcomes of stages 1 and 3
+Out     ReadField: scale, ground, stage 1's answer, the cells; the Outcome of stage 1
 Stage 1's threshold is judged on blocks of fields that it was not set on, and on spoiled copies of them,
-whose faults no stage 1 is trained on. Stage 3's batch norms are measured on the first two thirds of the
-fields and judged on the rest, against what stage 2 takes the cells for: no person named these.
+whose faults no stage 1 is trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,38 +14,30 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from domain.cells import Cell, CellClass, Stage
+from domain.cells import Cell, Stage
 from domain.image import Box, Pixels
 from inference.bundle import Bundle
 from inference.cascade import Options, analyse
 from inference.crops import Colour, background_of, square_crops
 from inference.manifest import CropStage
 from inference.scale import unknown_scale
-from inference.stages.cell_class import pooled
-from inference.stages.detection import detected
 from inference.stages.viability import viable_p
-from inference.tensors import tensor_of
 from training.commissioning_choice import (
     FOLDS,
-    Labelled,
-    Procedure,
     Score,
-    folds_of,
-    judged,
     share_score,
 )
-from training.commissioning_head import Head
-from training.commissioning_norms import kept_norms, mix_norms
 from training.commissioning_outcome import Outcome, outcome_of
 from training.commissioning_site import SiteField, Tell
 from training.errors import DataError
 from training.spoil import HELD_BACK, spoiled
 
 __all__ = [
+    "BATCH",
+    "LEAST_MEASURED",
     "SHARES",
     "ReadField",
     "batches_of",
-    "cell_class_outcome",
     "crops_at",
     "in_turn",
     "read_fields",
@@ -58,12 +49,8 @@ GOOD_REFUSED = 0.01  # share of good fields that stage 1 may refuse
 SPOILED = 0.3  # how readable a spoiled copy may be at most
 TRIES = 12
 MOST_FIELDS = 100
-CERTAIN = 0.5  # stage 2's probability from which its class is taken for true
-MOST_OF_A_CLASS = 40
 LEAST_MEASURED = 32  # crops that carry statistics
-LEAST_CHECKED = 20  # crops on which they are judged
 BATCH = 16
-BORDER_PX = 1.0
 T = TypeVar("T")
 
 
@@ -135,9 +122,7 @@ def viability_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tell
     good = np.array([f.viable_p for f in fields])
     bad = np.array(_spoiled_p(fields, bundle, tell))
     blocks = np.arange(len(good)) * FOLDS // len(good)
-    limits = np.array(
-        [_lowered(good[blocks != b], entry.threshold) for b in range(FOLDS)]
-    )[blocks]
+    limits = np.array([_lowered(good[blocks != b], entry.threshold) for b in range(FOLDS)])[blocks]
     before = _refusals(good, bad, np.full(len(good), entry.threshold))
     after = _refusals(good, bad, limits)
     threshold = _lowered(good, entry.threshold)
@@ -200,122 +185,6 @@ def _spoiled(pixels: Pixels, um_per_px: float, digest: str) -> Pixels:
             break
         made, readable = spoiled(pixels, um_per_px, rng, faults=HELD_BACK)
     return made
-
-
-# --- stage 3 --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KindCrop:
-    """One cell that stage 2 found: (S, S, 3), its box in it, what stage 2 takes it for."""
-
-    pixels: Pixels
-    box: Box
-    kind: int
-    picture: str
-
-
-def cell_class_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tell) -> Outcome:
-    """A share of the site's batch-norm statistics, where stage 3 then agrees better with stage 2."""
-    before = len(fields) * 2 // 3
-    measured = _crops_of(fields[:before], bundle, tell)
-    checked = _crops_of(fields[before:], bundle, tell)
-    kinds = {c.kind for c in checked}
-    if len(measured) < LEAST_MEASURED or len(checked) < LEAST_CHECKED or len(kinds) < 2:
-        return outcome_of(
-            Stage.CELL_CLASS,
-            why=f"not judged: stage 2 is certain of {len(measured)} and {len(checked)} cells of "
-            f"{len(kinds)} kinds, {LEAST_MEASURED} and {LEAST_CHECKED} of at least 2 are needed",
-        )
-    return norms_outcome(measured, checked, bundle, tell=tell)
-
-
-def norms_outcome(
-    measured: Sequence[KindCrop], checked: Sequence[KindCrop], bundle: Bundle, *, tell: Tell
-) -> Outcome:
-    """The shares are chosen and judged on different fields of the checked ones."""
-    network, entry = bundle.networks[Stage.CELL_CLASS], bundle.manifest.stages.cell_class
-    batches = batches_of([c.pixels for c in measured])
-    features = {0.0: _pooled(checked, bundle)}
-    for number, share in enumerate(SHARES):
-        tell("stage 3 tried", number, len(SHARES))
-        with kept_norms(network):
-            mix_norms(network, (tensor_of(b, entry) for b in batches), share=share)
-            features[share] = _pooled(checked, bundle)
-    names = [str(c.kind) for c in checked]
-    pictures = [c.picture for c in checked]
-    count = len(CellClass)
-    cells = Labelled(
-        procedures=(Procedure.NORMS,),
-        classes=tuple(CellClass),
-        features=features,
-        truth=np.array([c.kind for c in checked]),
-        folds=folds_of(names, pictures),
-        pictures=np.unique(pictures, return_inverse=True)[1],
-        head=Head(weight=np.eye(count), bias=np.zeros(count)),
-        temperature=entry.temperature,
-        reject_below={},
-    )
-    choice, verdict = judged(cells)
-    changed: tuple[str, ...] = ()
-    if choice.share:
-        mix_norms(network, (tensor_of(b, entry) for b in batches), share=choice.share)
-        changed = (f"batch-norm statistics, {choice.share:.0%} the site's",)
-    return outcome_of(
-        Stage.CELL_CLASS,
-        verdict.before[:4],
-        verdict.after[:4],
-        gain=verdict.gain,
-        why=f"{verdict.why} (judged by stage 2's word on {len(checked)} cells)",
-        changed=changed,
-        rewritten=bool(changed),
-    )
-
-
-def _pooled(crops: Sequence[KindCrop], bundle: Bundle) -> npt.NDArray[np.float64]:
-    """(N, 3) logits of stage 3."""
-    network, entry = bundle.networks[Stage.CELL_CLASS], bundle.manifest.stages.cell_class
-    rows = []
-    for start in range(0, len(crops), BATCH):
-        batch = crops[start : start + BATCH]
-        maps = network(tensor_of(np.stack([c.pixels for c in batch]), entry))
-        shrunk = maps.shape[-1] / entry.input_px
-        rows.append(pooled(maps, [c.box for c in batch], shrunk=shrunk).double().numpy())
-    return np.concatenate(rows)
-
-
-def _crops_of(fields: Sequence[ReadField], bundle: Bundle, tell: Tell) -> list[KindCrop]:
-    """Of each kind as many, evenly taken from the fields, the kinds in turn."""
-    entry = bundle.manifest.stages.cell_class
-    found: dict[int, list[tuple[ReadField, Box]]] = {i: [] for i in range(len(CellClass))}
-    for number, field in enumerate(fields):
-        tell("cells of stage 2", number, len(fields))
-        pixels = field.site.pixels()
-        height, width = pixels.shape[:2]
-        inner = Box(BORDER_PX, BORDER_PX, width - BORDER_PX, height - BORDER_PX)
-        for one in detected(
-            pixels,
-            um_per_px=field.um_per_px,
-            background=field.ground,
-            network=bundle.networks[Stage.DETECTION],
-            entry=bundle.manifest.stages.detection,
-        ):
-            box = one.box
-            whole = (
-                inner.x0 <= box.x0
-                and inner.y0 <= box.y0
-                and box.x1 <= inner.x1
-                and box.y1 <= inner.y1
-            )
-            if whole and one.p >= CERTAIN:
-                found[tuple(CellClass).index(one.cell_class)].append((field, box))
-    crops = []
-    for kind, (field, box) in in_turn(found, most=MOST_OF_A_CLASS):
-        cut, boxes = crops_at(
-            field.site.pixels(), [box], um_per_px=field.um_per_px, ground=field.ground, entry=entry
-        )
-        crops.append(KindCrop(pixels=cut[0], box=boxes[0], kind=kind, picture=field.site.name))
-    return crops
 
 
 # --- crops ----------------------------------------------------------------------------------------

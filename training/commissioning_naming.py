@@ -30,6 +30,7 @@ from training.commissioning_choice import (
     judged,
 )
 from training.commissioning_fields import (
+    LEAST_MEASURED,
     SHARES,
     ReadField,
     batches_of,
@@ -51,7 +52,6 @@ LAST_LAYERS: Mapping[Stage, str] = {
     Stage.SUBTYPE: "classifier.3",
 }
 LEAST_OF_A_CLASS = 5
-LEAST_MEASURED = 32  # crops that carry statistics
 MOST_OF_A_CLASS = 48
 
 
@@ -182,9 +182,7 @@ def _measured(
     if len(chosen) < LEAST_MEASURED:
         return []
     return [
-        crops_at(
-            f.site.pixels(), [box], um_per_px=f.um_per_px, ground=f.ground, entry=entry
-        )[0][0]
+        crops_at(f.site.pixels(), [box], um_per_px=f.um_per_px, ground=f.ground, entry=entry)[0][0]
         for _, (f, box) in chosen
     ]
 

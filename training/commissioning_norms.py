@@ -48,9 +48,10 @@ def mix_norms(network: nn.Module, batches: Iterable[Tensor], *, share: float) ->
             _set(norm, parent)
     if not seen:
         raise ValueError("no batch was given to measure")
-    for norm, parent, (mean, square) in zip(norms, parents, sums, strict=True):
-        mean, square = mean / seen, square / seen
-        _set(norm, _mixed(parent, (mean, (square - mean**2).clamp_min(0)), share))
+    for norm, parent, (sum_, squares) in zip(norms, parents, sums, strict=True):
+        mean = sum_ / seen
+        variance = (squares / seen - mean**2).clamp_min(0)
+        _set(norm, _mixed(parent, (mean, variance), share))
 
 
 @contextmanager

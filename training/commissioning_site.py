@@ -132,7 +132,9 @@ def _in_folders(
     """The names of all folders are looked at before any picture is."""
     subs = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not subs:
-        raise DataError(f"{folder} holds no class folder; put each cell into one named as its class")
+        raise DataError(
+            f"{folder} holds no class folder; put each cell into one named as its class"
+        )
     stages = [_stage_of(sub.name, classes, where=f"the folder {sub}") for sub in subs]
     files = [_files(sub) for sub in subs]
     for sub, inside in zip(subs, files, strict=True):
@@ -282,7 +284,9 @@ def _digest(path: Path, pixels: Pixels) -> str:
 
 def _files(folder: Path) -> list[Path]:
     found = (p for p in folder.rglob("*") if p.is_file())
-    return sorted(p for p in found if not any(s.startswith(".") for s in p.relative_to(folder).parts))
+    return sorted(
+        p for p in found if not any(s.startswith(".") for s in p.relative_to(folder).parts)
+    )
 
 
 def _line(error: Exception) -> str:

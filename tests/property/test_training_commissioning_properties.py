@@ -1,5 +1,6 @@
 """The arithmetic of commissioning: heads that are held to their parents, folds, mixtures of norms."""
 
+from itertools import pairwise
 from math import inf
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_commissioning_less_strength_fits_closer(seed):
     features, truth, parent = drawn(seed)
     heads = refitted(features, truth, parent, strengths=[inf, 1.0, 0.1, 0.01])
     losses = [loss_of(h, features, truth) for h in heads]
-    assert all(b <= a + 1e-9 for a, b in zip(losses, losses[1:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(losses))
 
 
 @quick
@@ -119,9 +120,7 @@ def test_commissioning_temperature_stays_near_where_all_cells_are_told_right():
     assert temperature_near(logits, np.arange(6) % 3, 1.0) > 0.3
 
 
-labelled = st.lists(
-    st.tuples(st.sampled_from("abcd"), st.integers(0, 40)), min_size=5, max_size=80
-)
+labelled = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 40)), min_size=5, max_size=80)
 
 
 @settings(deadline=None)
