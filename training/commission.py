@@ -34,6 +34,7 @@ from training.commissioning_site import (
     labelled_cells,
     site_fields,
 )
+from training.commissioning_stain import stain_outcome
 from training.errors import DataError, OverlapError
 from training.stage_data import SHORT
 
@@ -131,6 +132,7 @@ def _judged(
             f"{lost[0]} has labelled cells and cannot be read by this bundle; take its lines out"
         )
     outcomes = [
+        stain_outcome(read, loaded),
         viability_outcome(read, loaded, tell=tell),
         cell_class_outcome(read, loaded, tell=tell),
     ]
@@ -171,12 +173,13 @@ def _notes(
 ) -> list[str]:
     """What a person should know of the pictures, and of what they could not teach."""
     notes = []
-    for outcome in outcomes:
-        named = {c.label for c in cells if c.stage is outcome.stage}
-        missing = [c for c in manifest.stages.of(outcome.stage).classes if c not in named]
-        if outcome.rewritten and named and missing:
+    refitted = {o.stage for o in outcomes if o.rewritten}
+    for stage in NAMING:
+        named = {c.label for c in cells if c.stage is stage}
+        missing = [c for c in manifest.stages.of(stage).classes if c not in named]
+        if stage in refitted and missing:
             notes.append(
-                f"stage {outcome.stage.number} had no labelled cells of {', '.join(missing)}, and may "
+                f"stage {stage.number} had no labelled cells of {', '.join(missing)}, and may "
                 "now call them one of the others; label them too where the laboratory sees them"
             )
     unknown = sum(not f.scale_known for f in read)

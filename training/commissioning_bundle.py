@@ -93,12 +93,14 @@ def write_derived(
 def table_of(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Columns and rows: every figure before and after, and what became of each stage."""
     rows = []
+    kept = "parent's kept"
     for outcome in outcomes:
-        verdict = ", ".join(outcome.changed) or "parent's kept"
-        stage = f"{outcome.stage.number} {outcome.stage.value}"
+        gain = f"; {outcome.gain.name} {_figure(outcome.gain)}" if outcome.gain else ""
+        verdict = f"{', '.join(outcome.changed) or kept}: {outcome.why}{gain}"
+        stage = outcome.name
         pairs = list(zip(outcome.before, outcome.after, strict=True))
         if not pairs:
-            rows.append([stage, "", "", "", "", f"{verdict}: {outcome.why}"])
+            rows.append([stage, "", "", "", "", verdict])
         for number, (before, after) in enumerate(pairs):
             first = number == 0
             rows.append(
@@ -108,7 +110,7 @@ def table_of(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[list[st
                     _figure(before),
                     _figure(after),
                     str(before.of),
-                    f"{verdict}: {outcome.why}" if first else "",
+                    verdict if first else "",
                 ]
             )
     return ("stage", "figure", "parent", "commissioned", "of", "verdict"), rows
@@ -156,7 +158,8 @@ def _document(
         },
     }
     for outcome in outcomes:
-        document["stages"][outcome.stage.value] |= outcome.entry
+        if outcome.stage is not None:
+            document["stages"][outcome.stage.value] |= outcome.entry
         document |= outcome.manifest
     return document
 
@@ -164,7 +167,7 @@ def _document(
 def recorded(outcome: Outcome) -> dict[str, Any]:
     """As JSON, for the manifest and for scripts."""
     return {
-        "stage": outcome.stage.value,
+        "stage": outcome.stage.value if outcome.stage else "gate",
         "changed": list(outcome.changed),
         "why": outcome.why,
         "before": [_rounded(s) for s in outcome.before],
@@ -183,8 +186,7 @@ def _card(parent_folder: Path, parent: Bundle, outcomes: Sequence[Outcome], site
     table = "\n".join(f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows))
     changed = [o for o in outcomes if o.changed]
     better = (
-        f"Better on cells that nothing was fitted on: "
-        f"{', '.join(f'stage {o.stage.number}' for o in changed)}."
+        f"Better on cells that nothing was fitted on: {', '.join(o.name for o in changed)}."
         if changed
         else "Nothing was found to be better, and every stage keeps the parent's numbers."
     )

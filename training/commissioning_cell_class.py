@@ -60,8 +60,9 @@ def cell_class_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tel
     if len(measured) < LEAST_MEASURED or len(checked) < LEAST_CHECKED or len(kinds) < 2:
         return outcome_of(
             Stage.CELL_CLASS,
-            why=f"not judged: stage 2 is certain of {len(measured)} and {len(checked)} cells of "
-            f"{len(kinds)} kinds, {LEAST_MEASURED} and {LEAST_CHECKED} of at least 2 are needed",
+            why=f"not judged: stage 2 is certain of {len(measured)} cells to measure on and "
+            f"{len(checked)} to check on; {LEAST_MEASURED} and {LEAST_CHECKED} of at least two kinds "
+            "are needed",
         )
     return norms_outcome(measured, checked, bundle, tell=tell)
 

@@ -12,7 +12,7 @@ weights change also raises the mean recall so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
@@ -44,6 +44,7 @@ __all__ = [
 
 FOLDS = 5
 STRENGTHS = (inf, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
+DRAWS = 4000
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
@@ -166,13 +167,17 @@ class _Fits:
         self._heads: dict[tuple[float, frozenset[int]], list[Head]] = {}
 
     def heads(self, share: float, without: frozenset[int]) -> list[Head]:
-        """For each of STRENGTHS, fitted on the other folds."""
+        """For each of STRENGTHS, fitted on the other folds; the parent alone where no last layer
+        is tried."""
         key = share, without
         if key not in self._heads:
             cells = self.cells
             kept = ~np.isin(cells.folds, list(without))
             self._heads[key] = refitted(
-                cells.features[share][kept], cells.truth[kept], cells.head, strengths=STRENGTHS
+                cells.features[share][kept],
+                cells.truth[kept],
+                cells.head,
+                strengths=STRENGTHS if Procedure.LAST_LAYER in cells.procedures else (inf,),
             )
         return self._heads[key]
 
@@ -294,15 +299,30 @@ def _scores(cells: Labelled, told: Told) -> tuple[Score, ...]:
     kept = told.accepted
     return (
         share_score("accuracy", int(right.sum()), len(right)),
-        _drawn(
-            cells,
-            "mean recall",
-            lambda at: _balanced_mean(right[at].astype(float), cells.truth[at]),
-        ),
+        _recall(cells, right),
         _drawn(cells, "log loss", lambda at: _balanced_mean(losses[at], cells.truth[at])),
         _drawn(cells, "overconfidence", lambda at: float((told.p.max(axis=1) - right)[at].mean())),
         share_score("accepted", int(kept.sum()), len(kept)),
         share_score("right of the accepted", int(right[kept].sum()), int(kept.sum())),
+    )
+
+
+def _recall(cells: Labelled, right: npt.NDArray[np.bool_]) -> Score:
+    """The interval is the wider of two: over pictures drawn anew, which says nothing where all or
+    none are right, and over recalls drawn for each class from what its cells allow (Jeffreys)."""
+    drawn = _drawn(
+        cells,
+        "mean recall",
+        lambda at: _balanced_mean(right[at].astype(float), cells.truth[at]),
+    )
+    rng = np.random.default_rng(0)
+    classes = [right[cells.truth == k] for k in np.unique(cells.truth)]
+    means = np.mean([rng.beta(r.sum() + 0.5, (~r).sum() + 0.5, DRAWS) for r in classes], axis=0)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return replace(
+        drawn,
+        low=min(drawn.low, drawn.value, float(low)),
+        high=max(drawn.high, drawn.value, float(high)),
     )
 
 

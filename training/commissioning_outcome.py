@@ -1,4 +1,4 @@
-"""What commissioning came to for one stage; a value that tables, manifest and card are drawn from."""
+"""What commissioning came to for one stage, or for the gate before them; a value that tables, manifest and card are drawn from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Outcome:
     also where the change was not taken. `entry` and `manifest` are fields that are written over;
     `rewritten` networks get a new file."""
 
-    stage: Stage
+    stage: Stage | None  # None: the gate
     changed: tuple[str, ...]
     before: tuple[Score, ...]
     after: tuple[Score, ...]
@@ -27,9 +27,14 @@ class Outcome:
     manifest: Mapping[str, Any]
     rewritten: bool
 
+    @property
+    def name(self) -> str:
+        """For people: `4 wbc_class`, or `gate`."""
+        return f"{self.stage.number} {self.stage.value}" if self.stage else "gate"
+
 
 def outcome_of(
-    stage: Stage,
+    stage: Stage | None,
     before: Sequence[Score] = (),
     after: Sequence[Score] = (),
     *,

@@ -182,16 +182,17 @@ def _in_table(
     stages = [_stage_of(row["class"], classes, where=f"{table}, line {n}") for n, row in rows]
     cells: list[LabelledCell] = []
     left: dict[str, None] = {}
-    grounds: dict[str, Colour] = {}
+    opened: dict[str, tuple[Pixels, Colour]] = {}
     for (number, row), stage in zip(rows, stages, strict=True):
         field = by_name.get(row["file"])
         if field is None:
             left[f"{row['file']}: named in {table.name} and not among the fields"] = None
             continue
-        pixels = field.pixels()
+        if field.name not in opened:
+            decoded = field.pixels()
+            opened[field.name] = decoded, background_of(decoded)
+        pixels, ground = opened[field.name]
         box = _box(row, pixels, where=f"{table}, line {number}")
-        if field.name not in grounds:
-            grounds[field.name] = background_of(pixels)
         cells.append(
             LabelledCell(
                 stage=stage,
@@ -201,7 +202,7 @@ def _in_table(
                 pixels=pixels,
                 box=box,
                 um_per_px=field.um_per_px,
-                ground=grounds[field.name],
+                ground=ground,
                 on_field=True,
             )
         )

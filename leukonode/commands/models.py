@@ -173,7 +173,7 @@ def commission(
     print_table(columns, rows)
     for note in done.notes:
         say(note)
-    changed = [f"stage {o.stage.number}" for o in done.outcomes if o.changed]
+    changed = [o.name for o in done.outcomes if o.changed]
     better = f"better in {', '.join(changed)}" if changed else "nothing is better than the parent"
     mark = ", UNTRAINED MODELS" if done.info.untrained else ""
     say(f"{out}: {done.info.id} {done.info.version}, {better}{mark}")

@@ -10,15 +10,28 @@ import pytest
 
 from domain.cells import Stage, WbcClass
 from domain.image import Box
+from inference.bundle import Bundle, bundle_info_of
+from inference.crops import background_of
+from inference.gate import look_of
 from inference.manifest import parse_manifest
 from inference.untrained import _document
+from phantom.smear import draw
+from phantom.spec import normal_smear
+from training import commissioning_fields
 from training.commissioning_bundle import table_of
 from training.commissioning_choice import Labelled, Procedure, folds_of, judged
-from training.commissioning_fields import _lowered, in_turn
+from training.commissioning_fields import (
+    ReadField,
+    _lowered,
+    _spoiled,
+    in_turn,
+    viability_outcome,
+)
 from training.commissioning_head import Head
 from training.commissioning_naming import _pictures, enough_cells
 from training.commissioning_outcome import outcome_of
 from training.commissioning_site import LabelledCell, labelled_cells, site_fields
+from training.commissioning_stain import stain_outcome
 from training.errors import DataError
 from training.pictures import Picture, digest_of, pixels_of
 
@@ -149,6 +162,97 @@ def test_commissioning_table_says_what_became_of_each_stage():
     assert len(columns) == len(rows[0])
     assert rows[0][0] == "6 subtype"
     assert rows[0][-1].startswith("parent's kept: not judged")
+
+
+# --- fields ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Ten drawn fields of one stain, opened and read, all alike to stage 1 but for their number."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for i in range(10):
+        spec = normal_smear(i, width_px=160, height_px=120, um_per_px=0.2)
+        cv2.imwrite(str(folder / f"{i}.png"), draw(spec).pixels[:, :, ::-1])
+    found, _ = site_fields(folder, um_per_px=0.2, tell=told)
+    return [
+        ReadField(
+            site=field,
+            um_per_px=(0.2, 0.2),
+            scale_known=True,
+            out_of_range=False,
+            ground=background_of(field.pixels()),
+            viable_p=0.3 + i / 100,
+            cells=(),
+        )
+        for i, field in enumerate(found)
+    ]
+
+
+def bundle_with(*, threshold=0.5, gate=None):
+    document = _document(seed=1, detector="yolov5n")
+    document["stages"]["viability"]["threshold"] = threshold
+    document["gate"] = gate
+    manifest = parse_manifest(json.dumps(document).encode(), name="x")
+    return Bundle(info=bundle_info_of(manifest, "0" * 64), manifest=manifest, networks={})
+
+
+@pytest.mark.parametrize(
+    ("threshold", "spoiled_p", "new"),
+    [(0.5, 0.1, 0.3), (0.5, 0.45, None), (0.2, 0.1, None)],
+    ids=["good fields are refused", "spoiled ones would come in", "no good field is refused"],
+)
+def test_commissioning_lowers_the_threshold_of_stage_1_only_for_good_fields(
+    drawn, monkeypatch, threshold, spoiled_p, new
+):
+    monkeypatch.setattr(commissioning_fields, "_spoiled_p", lambda *_: [spoiled_p] * len(drawn))
+    outcome = viability_outcome(drawn, bundle_with(threshold=threshold), tell=told)
+    assert outcome.entry == ({} if new is None else {"threshold": new})
+    assert bool(outcome.changed) == bool(outcome.entry)
+    assert values(outcome.before)["good fields refused"] == (1.0 if threshold == 0.5 else 0.0)
+    # the lowest of each block lies below what the others' threshold lets in, in the first block only
+    after = values(outcome.after)["good fields refused"]
+    assert after == (0.2 if threshold == 0.5 else 0.0)
+
+
+def test_commissioning_spoils_the_same_field_the_same_way(drawn):
+    a, b = (f.site for f in drawn[:2])
+    once, again = (_spoiled(a.pixels(), 0.2, a.digest) for _ in range(2))
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, a.pixels())
+    assert not np.array_equal(once, _spoiled(a.pixels(), 0.2, b.digest))
+
+
+def gate_at(looks, *, off):
+    centre = np.median(np.stack(looks), axis=0) + off
+    spread = np.cov(np.stack(looks).T) + 1e-3 * np.eye(len(centre))
+    return {
+        "centre": centre.tolist(),
+        "spread": spread.tolist(),
+        "flag_above": 2.5,
+        "refuse_above": 100.0,
+    }
+
+
+def test_commissioning_moves_the_gate_to_a_stain_that_it_flags(drawn):
+    looks = [look_of(f.site.pixels(), ground=f.ground) for f in drawn]
+    far = gate_at(looks, off=0.3)
+    outcome = stain_outcome(drawn, bundle_with(gate=far))
+    assert values(outcome.before) == {"good fields flagged": 1.0}
+    assert values(outcome.after)["good fields flagged"] <= 0.2
+    moved = outcome.manifest["gate"]
+    assert np.allclose(moved["centre"], np.median(np.stack(looks), axis=0), atol=1e-6)
+    assert {k: v for k, v in moved.items() if k != "centre"} == json.loads(
+        json.dumps({k: v for k, v in far.items() if k != "centre"})
+    )
+    assert (outcome.name, outcome.stage) == ("gate", None)
+
+
+def test_commissioning_leaves_a_gate_that_flags_nothing(drawn):
+    looks = [look_of(f.site.pixels(), ground=f.ground) for f in drawn]
+    outcome = stain_outcome(drawn, bundle_with(gate=gate_at(looks, off=0.01)))
+    assert (outcome.changed, outcome.manifest) == ((), {})
+    assert not stain_outcome(drawn, bundle_with()).changed
 
 
 # --- what a laboratory brings ---------------------------------------------------------------------
