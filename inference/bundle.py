@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domain.analysis import BundleInfo, ModelInfo
+from domain.analysis import BundleInfo, Commissioning, ModelInfo
 from domain.cells import Stage
 from domain.identities import Sha256
 from inference.errors import WeightsError
@@ -82,6 +82,7 @@ def load_bundle(folder: Path, *, threads: int | None = None) -> Bundle:
 
 def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
     """The manifest in the words that all rooms share."""
+    commissioned = manifest.commissioned
     return BundleInfo(
         id=manifest.id,
         version=manifest.version,
@@ -102,6 +103,12 @@ def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
         um_per_px=manifest.um_per_px,
         reject_rate=manifest.reject_rate,
         confusion=manifest.confusion,
+        commissioned=commissioned
+        and Commissioning(
+            site=commissioned.site,
+            date=commissioned.date,
+            parent_manifest_sha256=Sha256(commissioned.parent),
+        ),
     )
 
 

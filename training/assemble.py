@@ -24,7 +24,7 @@ from domain.analysis import BundleInfo
 from domain.cells import Stage
 from inference.bundle import load_bundle
 from inference.errors import BundleExists
-from inference.manifest import MANIFEST_NAME, Storage
+from inference.manifest import FORMAT, MANIFEST_NAME, Gate, Storage
 from inference.storage import packed, relative_error
 from inference.untrained import init_untrained
 from training.errors import CheckpointError
@@ -88,6 +88,7 @@ def assemble_bundle(
     calibrations: Mapping[Stage, Calibration] | None = None,
     changes: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    gate: Gate | None = None,
     storage: Storage | Mapping[Stage, Storage] = Storage.FLOAT32,
     progress: Progress | None = None,
 ) -> BundleInfo:
@@ -106,6 +107,7 @@ def assemble_bundle(
         init_untrained(made, detector=detector, progress=progress)
         document = json.loads((made / MANIFEST_NAME).read_text(encoding="utf-8"))
         document |= {
+            "format": f"{FORMAT[0]}.{FORMAT[1]}",
             "id": name,
             "version": version,
             "licence": licence,
@@ -117,6 +119,7 @@ def assemble_bundle(
                 for one in json.loads((run / DATA).read_text(encoding="utf-8"))["sets"]
             ],
             "metrics": dict(metrics or {}),
+            "gate": gate and gate.model_dump(mode="json"),
         }
         for stage, run in runs.items():
             entry = document["stages"][stage.value]
