@@ -23,7 +23,14 @@ from db.tables import (
     results,
     stage_records,
 )
-from domain.analysis import Analysis, BundleInfo, ModelInfo, StageFailure, StageRecord
+from domain.analysis import (
+    Analysis,
+    BundleInfo,
+    Commissioning,
+    ModelInfo,
+    StageFailure,
+    StageRecord,
+)
 from domain.cells import Cell, CellClass, Mark, Stage
 from domain.counts import Numbers
 from domain.identities import AnalysisId, Sha256, derived_uuid
@@ -134,6 +141,7 @@ def save_analysis(tx: Transaction, analysis_id: AnalysisId, analysis: Analysis) 
 def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
     """The bundle's row, written the first time it is met; its key is derived from its content."""
     key = derived_uuid("bundle", repr(bundle))
+    fitted = bundle.commissioned
     new = tx.connection.execute(
         postgresql.insert(bundles)
         .values(
@@ -146,6 +154,9 @@ def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
             um_per_px=bundle.um_per_px,
             reject_rate=bundle.reject_rate,
             confusion=[n for row in bundle.confusion for n in row] if bundle.confusion else None,
+            commissioned_site=fitted.site if fitted else None,
+            commissioned_date=fitted.date if fitted else None,
+            commissioned_parent=fitted.parent_manifest_sha256 if fitted else None,
         )
         .on_conflict_do_nothing()
         .returning(bundles.c.id)
@@ -249,6 +260,13 @@ def _bundle(conn: Connection, key: UUID) -> BundleInfo:
         um_per_px=row["um_per_px"],
         reject_rate=row["reject_rate"],
         confusion=((told[0], told[1]), (told[2], told[3])) if told is not None else None,
+        commissioned=Commissioning(
+            site=row["commissioned_site"],
+            date=row["commissioned_date"],
+            parent_manifest_sha256=Sha256(row["commissioned_parent"]),
+        )
+        if row["commissioned_site"] is not None
+        else None,
     )
 
 

@@ -221,7 +221,15 @@ bundles = Table(
     Column("reject_rate", Double),
     # true benign told benign, told malignant; true malignant told benign, told malignant
     Column("confusion", ARRAY(BigInteger)),
+    # for which laboratory it was fitted, on which day, and from which bundle; all or none
+    Column("commissioned_site", _Str),
+    Column("commissioned_date", Text),
+    Column("commissioned_parent", Text),
     CheckConstraint("cardinality(confusion) = 4", name="confusion"),
+    CheckConstraint(
+        "num_nulls(commissioned_site, commissioned_date, commissioned_parent) IN (0, 3)",
+        name="commissioned",
+    ),
     schema=CASES,
 )
 

@@ -10,7 +10,14 @@ from domain.cells import Cell, Stage
 from domain.identities import Sha256
 from domain.image import Domain, ImageReading
 
-__all__ = ["Analysis", "BundleInfo", "ModelInfo", "StageFailure", "StageRecord"]
+__all__ = [
+    "Analysis",
+    "BundleInfo",
+    "Commissioning",
+    "ModelInfo",
+    "StageFailure",
+    "StageRecord",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +29,16 @@ class ModelInfo:
     sha256: Sha256
     classes: tuple[str, ...]
     thresholds: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commissioning:
+    """Where and on which day (ISO 8601) a bundle was fitted to a laboratory's own images, and the
+    manifest that it was derived from."""
+
+    site: str
+    date: str
+    parent_manifest_sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +55,7 @@ class BundleInfo:
     um_per_px: float
     reject_rate: float | None = None  # share of white cells it rejects on its own evaluation set
     confusion: tuple[tuple[int, int], tuple[int, int]] | None = None
+    commissioned: Commissioning | None = None
 
     def model(self, stage: Stage) -> ModelInfo:
         return next(m for m in self.models if m.stage is stage)

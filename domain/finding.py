@@ -20,6 +20,7 @@ class Flag(StrEnum):
     """Closed list; the value is the outward contract's word in `result.json` and the database."""
 
     UNTRAINED_MODELS = "untrained_models"
+    NOT_COMMISSIONED = "not_commissioned"
     NOT_EVALUABLE = "not_evaluable"
     STAGE_FAILED = "stage_failed"
     IMAGE_UNREADABLE = "image_unreadable"
@@ -29,6 +30,7 @@ class Flag(StrEnum):
     REJECT_RATE_HIGH = "reject_rate_high"
     SCALE_UNKNOWN = "scale_unknown"
     SCALE_OUT_OF_RANGE = "scale_out_of_range"
+    STAIN_OUT_OF_RANGE = "stain_out_of_range"
     DOMAIN_NOT_COVERED = "domain_not_covered"
     IMAGE_NOT_VIABLE = "image_not_viable"
     FIELD_LIMIT_REACHED = "field_limit_reached"
@@ -74,6 +76,8 @@ def _flags(
     rate = numbers.reject_rate
     raised = {
         Flag.UNTRAINED_MODELS: analysis.bundle.untrained,
+        Flag.NOT_COMMISSIONED: not analysis.bundle.untrained
+        and analysis.bundle.commissioned is None,
         Flag.NOT_EVALUABLE: not analysis.evaluable,
         Flag.STAGE_FAILED: any(f.stage is not None for f in analysis.failures),
         Flag.IMAGE_UNREADABLE: any(f.stage is None for f in analysis.failures),
@@ -94,8 +98,9 @@ def _flags(
             i.scale_from is ScaleFrom.UNKNOWN for i in images if not i.not_evaluable
         ),
         Flag.SCALE_OUT_OF_RANGE: any(i.scale_out_of_range for i in images if not i.not_evaluable),
+        Flag.STAIN_OUT_OF_RANGE: any(i.stain_out_of_range for i in images if not i.not_evaluable),
         Flag.DOMAIN_NOT_COVERED: any(
-            i.header.domain not in analysis.bundle.domains for i in images
+            i.header.domain not in analysis.bundle.domains or i.unknown_smear for i in images
         ),
         Flag.IMAGE_NOT_VIABLE: any(i.viability.verdict is Verdict.NON_VIABLE for i in images),
         Flag.FIELD_LIMIT_REACHED: any(i.fields_left > 0 for i in images),
@@ -134,6 +139,13 @@ def _sentences(
     if analysis.evaluable and any(i.not_evaluable for i in analysis.images):
         left_out = sum(bool(i.not_evaluable) for i in analysis.images)
         said.append(f"{left_out} of {len(analysis.images)} images could not be evaluated.")
+    if Flag.STAIN_OUT_OF_RANGE in flags:
+        odd = sum(i.stain_out_of_range and not i.not_evaluable for i in analysis.images)
+        said.append(
+            f"The stain of {odd} of {len(analysis.images)} images is outside the bundle's range."
+        )
+    if Flag.NOT_COMMISSIONED in flags and analysis.evaluable:
+        said.append("This bundle has not been commissioned with this laboratory's own images.")
     said.append("For review by a haematopathologist.")
     return tuple(said)
 

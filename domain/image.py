@@ -16,6 +16,8 @@ from domain.identities import Sha256
 
 __all__ = [
     "OUTSIDE_RANGE",
+    "OUTSIDE_STAIN",
+    "UNKNOWN_SMEAR",
     "Box",
     "Domain",
     "Field",
@@ -30,6 +32,9 @@ __all__ = [
 
 # how the warning of an ImageReading begins that raises the flag `scale_out_of_range`
 OUTSIDE_RANGE = "scale outside the bundle's range"
+# and of those that raise `stain_out_of_range`: fields that were read, and fields that were not
+OUTSIDE_STAIN = "stain outside the bundle's range"
+UNKNOWN_SMEAR = "no blood smear that this bundle knows"
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -151,6 +156,16 @@ class ImageReading:
     def scale_out_of_range(self) -> bool:
         """Its scale is none of those that the bundle was made for."""
         return any(w.startswith(OUTSIDE_RANGE) for w in self.warnings)
+
+    @property
+    def stain_out_of_range(self) -> bool:
+        """Some of its fields look unlike those that the bundle was made for."""
+        return any(w.startswith((OUTSIDE_STAIN, UNKNOWN_SMEAR)) for w in self.warnings)
+
+    @property
+    def unknown_smear(self) -> bool:
+        """It was not evaluable, and fields of it are no blood smear that the bundle knows."""
+        return bool(self.not_evaluable) and any(w.startswith(UNKNOWN_SMEAR) for w in self.warnings)
 
 
 class UnreadablePixels(ValueError):

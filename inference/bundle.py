@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from domain.analysis import BundleInfo, ModelInfo
+from domain.analysis import BundleInfo, Commissioning, ModelInfo
 from domain.cells import Stage
 from domain.identities import Sha256
 from inference.errors import WeightsError
@@ -50,7 +50,7 @@ def read_bundle_info(folder: Path, *, verify_hashes: bool = False) -> BundleInfo
 
 def load_bundle(folder: Path, *, threads: int | None = None) -> Bundle:
     """Verify and load all six networks, in eval mode, without gradients. Raises BundleError."""
-    from inference.weights import layout_of, load_into, misfits, stored_layout
+    from inference.weights import load_into, misfits, stored_layout
 
     if threads is not None and threads < 1:
         raise ValueError(f"{threads} threads are none")
@@ -58,16 +58,17 @@ def load_bundle(folder: Path, *, threads: int | None = None) -> Bundle:
     networks: dict[Stage, nn.Module] = {}
     problems: list[str] = []
     for stage in Stage:
-        file = manifest.stages.of(stage).file
+        entry = manifest.stages.of(stage)
+        file, storage = entry.file, entry.storage
         stored = stored_layout(folder / file)
         if isinstance(stored, str):
             problems.append(_at(stage, f"{file} {stored}"))
             continue
         networks[stage] = _empty_network(stage, manifest)
-        wrong = misfits(layout_of(networks[stage]), stored, stage=stage)
+        wrong = misfits(networks[stage], stored, stage=stage, storage=storage)
         problems += [_at(stage, f"{file} {line}") for line in wrong]
         problems += _wrong_bytes(folder, manifest, stage)
-        if not problems and (line := load_into(networks[stage], folder / file)):
+        if not problems and (line := load_into(networks[stage], folder / file, storage=storage)):
             problems.append(_at(stage, f"{file} {line}"))
     if problems:
         raise WeightsError.of(manifest.id, problems, mend=_VERIFY)
@@ -81,6 +82,7 @@ def load_bundle(folder: Path, *, threads: int | None = None) -> Bundle:
 
 def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
     """The manifest in the words that all rooms share."""
+    commissioned = manifest.commissioned
     return BundleInfo(
         id=manifest.id,
         version=manifest.version,
@@ -101,6 +103,12 @@ def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
         um_per_px=manifest.um_per_px,
         reject_rate=manifest.reject_rate,
         confusion=manifest.confusion,
+        commissioned=commissioned
+        and Commissioning(
+            site=commissioned.site,
+            date=commissioned.date,
+            parent_manifest_sha256=Sha256(commissioned.parent),
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from inference.scale import (
 )
 from inference.stages.detection import Detection, detected
 from inference.stages.viability import viable_p
+from inference.stain_record import StainRecord
 from inference.tensors import DECIMALS
 
 __all__ = ["ImageRun"]
@@ -57,6 +58,7 @@ class ImageRun:
         self._viable_p: list[float] = []
         self._read = 0
         self._refused = 0
+        self._stain = StainRecord(bundle.manifest.gate)
         self._core_area = 0.0
         self._stages = bundle.manifest.stages
         self._aspect = header.pixel_aspect or 1.0
@@ -112,7 +114,11 @@ class ImageRun:
             fields_refused=self._refused,
             fields_left=fields_left,
             not_evaluable=self._not_evaluable(),
-            warnings=(*(scale.warnings if scale else ()), *self._warnings),
+            warnings=(
+                *(scale.warnings if scale else ()),
+                *self._stain.warnings(self.fields_seen),
+                *self._warnings,
+            ),
         )
 
     def _viability(self) -> Viability:
@@ -132,7 +138,7 @@ class ImageRun:
                 f"it is not viable (probability of viable {fmean(self._viable_p):.2f}, "
                 f"{wanted:.2f} wanted)"
             )
-        return "it holds no field to read"
+        return self._stain.reason or "it holds no field to read"
 
     def _single_cells(self, lot: Sequence[Field]) -> list[Found]:
         """Each field is one cell: stages 1 and 2 have nothing to say."""
@@ -158,10 +164,13 @@ class ImageRun:
         )
 
     def _field(self, field: Field) -> list[Found] | None:
-        """Stages 1 and 2; None when the field is not viable, or one of the two failed."""
+        """Stages 1 and 2; None when the field is no smear that the bundle knows or not viable, or one
+        of the two failed."""
         background = background_of(field.pixels)
         scale = self._stated(field, field.um_per_px) if field.um_per_px else self._scale
         _check_shape(field, scale or self._unknown)
+        if not self._stain.admits(field, background):
+            return None
         if not self._viable(field, scale or self._unknown, background):
             return None
         if scale is None or not scale.known:

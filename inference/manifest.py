@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -38,30 +39,50 @@ from domain.image import Domain
 from inference.errors import ManifestError
 
 __all__ = [
+    "FIGURES",
     "FORMAT",
     "MANIFEST_NAME",
     "CellClassStage",
+    "Commissioned",
     "CropStage",
     "DetectionStage",
+    "Gate",
     "Interpolation",
     "Manifest",
     "NamingStage",
     "RedCells",
     "StageEntry",
     "Stages",
+    "Storage",
     "ViabilityStage",
     "parse_manifest",
     "read_manifest",
 ]
 
 MANIFEST_NAME = "manifest.json"
-FORMAT = (1, 0)  # major, minor: an unknown major is refused, of a newer minor the news is ignored
+FORMAT = (1, 1)  # major, minor: an unknown major is refused, of a newer minor the news is ignored
 _MEND = "correct the manifest, or take the bundle again from where it came from"
 MAX_MANIFEST_BYTES = 8 * 2**20  # a real one has a few kB; more is no manifest
 
 # Stage 2's own order, that of the method: red, white, platelet
 DETECTION_CLASSES = (CellClass.RED_BLOOD_CELL, CellClass.WHITE_BLOOD_CELL, CellClass.PLATELET)
 TEN_WBC_CLASSES = tuple(c for c in WbcClass if c not in FURTHER_WBC_CLASSES)
+
+# What inference.gate measures of a field, in the order of a gate's numbers
+FIGURES = (
+    "lightness of the ground",
+    "red of the ground",
+    "blue of the ground",
+    "share of the field that is stained",
+    "density of the darkest parts",
+    "hue of the darkest parts (red light)",
+    "hue of the darkest parts (blue light)",
+    "density of the paler parts",
+    "hue of the paler parts (red light)",
+    "hue of the paler parts (blue light)",
+    "spread of colours (green to red)",
+    "spread of colours (blue to red)",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +98,13 @@ class Interpolation(StrEnum):
     BILINEAR = "bilinear"  # triangle filter, widened when shrinking
 
 
+class Storage(StrEnum):
+    """How a file keeps its weights."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"  # the large tensors in 8 bits, see inference.storage
+
+
 class _Value(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
@@ -89,7 +117,7 @@ class StageEntry(_Value):
     architecture: str
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    storage: Literal["float32"]
+    storage: Storage
     classes: tuple[str, ...]
     input_px: int
     mean: tuple[Share, Share, Share]
@@ -221,6 +249,42 @@ class RedCells(_Value):
     trial_um_per_px: Annotated[tuple[UmPerPx, ...], Field(min_length=1, max_length=8)]
 
 
+class Gate(_Value):
+    """What the fields look like that the bundle was made for: centre and covariance of FIGURES, and the
+    distances above which a field is flagged, and not read at all."""
+
+    centre: Annotated[tuple[float, ...], Field(min_length=len(FIGURES), max_length=len(FIGURES))]
+    spread: Annotated[
+        tuple[
+            Annotated[tuple[float, ...], Field(min_length=len(FIGURES), max_length=len(FIGURES))],
+            ...,
+        ],
+        Field(min_length=len(FIGURES), max_length=len(FIGURES)),
+    ]
+    flag_above: Positive
+    refuse_above: Positive
+
+    @model_validator(mode="after")
+    def _is_a_distance(self) -> Self:
+        spread = np.array(self.spread)
+        if not np.allclose(spread, spread.T, rtol=1e-6, atol=0):
+            raise ValueError("spread is not symmetric")
+        if np.linalg.eigvalsh(spread)[0] <= 0:
+            raise ValueError("spread is no covariance (not positive definite)")
+        if self.flag_above >= self.refuse_above:
+            raise ValueError("flag_above is not below refuse_above")
+        return self
+
+
+class Commissioned(_Value):
+    """At which laboratory the bundle was fitted, on which day, and the hash of the manifest that it
+    was derived from."""
+
+    site: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    date: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+    parent: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Manifest(_Value):
     """See docs/bundle.md; `training_data` and `metrics` are the trainer's own JSON."""
 
@@ -242,6 +306,8 @@ class Manifest(_Value):
         ]
         | None
     ) = None
+    gate: Gate | None = None
+    commissioned: Commissioned | None = None
     training_data: tuple[JsonValue, ...] = ()
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
 

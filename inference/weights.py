@@ -1,6 +1,6 @@
 """One weights file into one network: names, shapes and number types must all be right.
 
-In      a safetensors file, a network built on torch's meta device (or on the CPU)
+In      a safetensors file, float32 or in 8 bits; a network built on torch's meta device (or on the CPU)
 Out     the network with the file's numbers in place
 Errors  what is wrong, as lines for WeightsError: all of it, with at most three names of a kind
 """
@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from domain.cells import Stage
+from inference.manifest import Storage
 from inference.networks.yolo import is_classic_head
+from inference.storage import INT8, SCALE, is_packed, unpacked
 
 __all__ = ["Layout", "layout_of", "load_into", "misfits", "stored_layout"]
 
@@ -34,10 +36,18 @@ class Layout:
     dtype: str  # safetensors' word for it
 
 
-def layout_of(network: nn.Module) -> dict[str, Layout]:
+def layout_of(network: nn.Module, storage: Storage = Storage.FLOAT32) -> dict[str, Layout]:
     """What a file for this network must hold."""
     words = {dtype: word for word, dtype in TYPES.items()}
-    return {n: Layout(tuple(t.shape), words[t.dtype]) for n, t in network.state_dict().items()}
+    layout: dict[str, Layout] = {}
+    for name, tensor in network.state_dict().items():
+        shape = tuple(tensor.shape)
+        if storage is Storage.INT8 and is_packed(shape, floating=tensor.is_floating_point()):
+            layout[name + INT8] = Layout(shape, "I8")
+            layout[name + SCALE] = Layout(shape[:1], "F32")
+        else:
+            layout[name] = Layout(shape, words[tensor.dtype])
+    return layout
 
 
 def stored_layout(path: Path) -> dict[str, Layout] | str:
@@ -63,14 +73,18 @@ def stored_layout(path: Path) -> dict[str, Layout] | str:
 
 
 def misfits(
-    wanted: Mapping[str, Layout], found: Mapping[str, Layout], *, stage: Stage
+    network: nn.Module, found: Mapping[str, Layout], *, stage: Stage, storage: Storage
 ) -> list[str]:
     """Every way in which a file does not fit its network; empty when it does."""
+    wanted = layout_of(network, storage)
     if stage is Stage.DETECTION and is_classic_head(found):
         return [
             "has the classic anchor head of the YOLOv5 repository, which the ultralytics package "
             "does not build; train or convert a YOLOv5u (anchor-free) detector"
         ]
+    others = [s for s in Storage if s is not storage and found == layout_of(network, s)]
+    if others:
+        return [f"is stored as {others[0]}, and the manifest says {storage}"]
     both = wanted.keys() & found.keys()
     kinds = {
         "misses": [n for n in wanted if n not in found],
@@ -89,7 +103,7 @@ def misfits(
     return [f"{kind} {_some(names)}" for kind, names in kinds.items() if names]
 
 
-def load_into(network: nn.Module, path: Path) -> str:
+def load_into(network: nn.Module, path: Path, *, storage: Storage) -> str:
     """Put the file's tensors into the network; the reason in one line when that cannot be done.
 
     Call after `misfits` found nothing. The tensors take the place of the network's own, so that a
@@ -99,6 +113,11 @@ def load_into(network: nn.Module, path: Path) -> str:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         return f"cannot be read ({error})"
+    if storage is Storage.INT8:
+        try:
+            tensors = unpacked(tensors)
+        except ValueError as error:
+            return f"cannot be unpacked: {error}"
     bad = [n for n, t in tensors.items() if t.is_floating_point() and not bool(t.isfinite().all())]
     if bad:
         return f"holds NaN or infinity in {_some(bad)}"

@@ -179,6 +179,9 @@ VIABILITY_PROBABILITY = _local("VIABLEPROB", "Probability that the image is viab
 
 FLAGS = {
     Flag.UNTRAINED_MODELS: _local("F-UNTRAINED", "Models are untrained"),
+    Flag.NOT_COMMISSIONED: _local(
+        "F-NOTCOMMISSION", "Bundle not commissioned with the laboratory's own images"
+    ),
     Flag.NOT_EVALUABLE: _local("F-NOTEVALUABLE", "No image is evaluable"),
     Flag.STAGE_FAILED: _local("F-STAGEFAILED", "A stage failed"),
     Flag.IMAGE_UNREADABLE: _local("F-UNREADABLE", "An image could not be read to its end"),
@@ -188,6 +191,7 @@ FLAGS = {
     Flag.REJECT_RATE_HIGH: _local("F-REJECTRATE", "More cells unclassified than the bundle's rate"),
     Flag.SCALE_UNKNOWN: _local("F-SCALE", "Scale unknown"),
     Flag.SCALE_OUT_OF_RANGE: _local("F-SCALERANGE", "Scale outside the bundle's range"),
+    Flag.STAIN_OUT_OF_RANGE: _local("F-STAINRANGE", "Stain outside the bundle's range"),
     Flag.DOMAIN_NOT_COVERED: _local("F-DOMAIN", "Image domain not covered by the bundle"),
     Flag.IMAGE_NOT_VIABLE: _local("F-NOTVIABLE", "At least one image is not viable"),
     Flag.FIELD_LIMIT_REACHED: _local("F-FIELDLIMIT", "Reading stopped at the leukocytes wanted"),

@@ -47,6 +47,7 @@ STAGE_WORDS = {
 }
 FLAG_WORDS = {
     Flag.UNTRAINED_MODELS: "untrained models",
+    Flag.NOT_COMMISSIONED: "bundle not commissioned at this laboratory",
     Flag.NOT_EVALUABLE: "not evaluable",
     Flag.STAGE_FAILED: "a stage failed",
     Flag.IMAGE_UNREADABLE: "an image could not be read to its end",
@@ -56,6 +57,7 @@ FLAG_WORDS = {
     Flag.REJECT_RATE_HIGH: "many cells unclassified",
     Flag.SCALE_UNKNOWN: "scale unknown",
     Flag.SCALE_OUT_OF_RANGE: "scale outside the bundle's range",
+    Flag.STAIN_OUT_OF_RANGE: "stain outside the bundle's range",
     Flag.DOMAIN_NOT_COVERED: "image domain not covered",
     Flag.IMAGE_NOT_VIABLE: "image not viable",
     Flag.FIELD_LIMIT_REACHED: "reading stopped at the leukocytes wanted",

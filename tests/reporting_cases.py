@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from domain.analysis import Analysis, BundleInfo, ModelInfo, StageFailure, StageRecord
+from domain.analysis import (
+    Analysis,
+    BundleInfo,
+    Commissioning,
+    ModelInfo,
+    StageFailure,
+    StageRecord,
+)
 from domain.cells import Cell, CellClass, Malignancy, Mark, Stage, Subtype, ViabilityClass, WbcClass
 from domain.counts import AdequacyLimits
 from domain.identities import (
@@ -65,6 +72,11 @@ def bundle(*, untrained: bool = False, confusion=None) -> BundleInfo:
         um_per_px=0.1,
         reject_rate=0.05,
         confusion=confusion,
+        commissioned=Commissioning(
+            site="Example laboratory",
+            date="2026-11-02",
+            parent_manifest_sha256=digest("parent"),
+        ),
     )
 
 

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.torch import load_file, save_file
 
 from domain.analysis import BundleInfo
 from domain.cells import Stage
 from inference.bundle import load_bundle
 from inference.errors import BundleExists
-from inference.manifest import MANIFEST_NAME
+from inference.manifest import FORMAT, MANIFEST_NAME, Gate, Storage
+from inference.storage import packed, relative_error
 from inference.untrained import init_untrained
 from training.errors import CheckpointError
 from training.loop import BEST, RUN
@@ -88,10 +90,13 @@ def assemble_bundle(
     calibrations: Mapping[Stage, Calibration] | None = None,
     changes: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    gate: Gate | None = None,
+    storage: Storage | Mapping[Stage, Storage] = Storage.FLOAT32,
     progress: Progress | None = None,
 ) -> BundleInfo:
-    """`changes` replaces entries of the manifest, stage by stage under `stages`. Raises
-    CheckpointError for a run without weights, BundleExists where something is."""
+    """`changes` replaces entries of the manifest, stage by stage under `stages`. `storage` is that of
+    all stages, or of those it names; what 8 bits change in the weights goes into the metrics under
+    `storage_weight_error` (see inference.storage.relative_error). Raises CheckpointError for a run without weights, BundleExists where something is."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleExists(f"{folder} exists and is not empty; name a new folder")
     for stage, run in runs.items():
@@ -104,6 +109,7 @@ def assemble_bundle(
         init_untrained(made, detector=detector, progress=progress)
         document = json.loads((made / MANIFEST_NAME).read_text(encoding="utf-8"))
         document |= {
+            "format": f"{FORMAT[0]}.{FORMAT[1]}",
             "id": name,
             "version": version,
             "licence": licence,
@@ -115,12 +121,23 @@ def assemble_bundle(
                 for one in json.loads((run / DATA).read_text(encoding="utf-8"))["sets"]
             ],
             "metrics": dict(metrics or {}),
+            "gate": gate and gate.model_dump(mode="json"),
         }
         for stage, run in runs.items():
             entry = document["stages"][stage.value]
             entry |= _entry(stage, run, (calibrations or {}).get(stage))
             shutil.copyfile(run / BEST, made / entry["file"])
+        errors = {}
+        for stage in Stage:
+            entry = document["stages"][stage.value]
+            entry["storage"] = (
+                storage if isinstance(storage, Storage) else storage.get(stage, Storage.FLOAT32)
+            )
+            if entry["storage"] is Storage.INT8:
+                errors[stage.value] = _in_8_bits(made / entry["file"])
             entry["sha256"] = hashlib.sha256((made / entry["file"]).read_bytes()).hexdigest()
+        if errors:
+            document["metrics"]["storage_weight_error"] = errors
         for key, value in (changes or {}).items():
             if key == "stages":
                 for stage_name, fields in value.items():
@@ -134,6 +151,15 @@ def assemble_bundle(
     finally:
         shutil.rmtree(made.parent, ignore_errors=True)
     return info
+
+
+def _in_8_bits(file: Path) -> float:
+    """Store the weights anew; the largest relative error of a tensor."""
+    state = load_file(file)
+    stored = packed(state)
+    save_file(stored, file.with_suffix(".new"))  # beside: what was read may still be mapped
+    file.with_suffix(".new").rename(file)
+    return round(relative_error(state, stored), 6)
 
 
 def _entry(stage: Stage, run: Path, calibration: Calibration | None) -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "is_collection",
     "leukaemia_fields",
     "not_smears",
+    "pointed_fields",
     "white_cells",
 ]
 
@@ -56,6 +57,7 @@ MUNICH = _Set(folder="wbc/mll_bone_marrow", laboratory="munich", red_cell_px=(82
 CHULA_WBC = _Set(folder="wbc/chula_wbc", laboratory="chula", red_cell_px=(79, 79))
 BIONET_WBC = _Set(folder="wbc/bionet", laboratory="bionet", red_cell_px=(57, 57))
 CHULA_RBC = _Set(folder="wbc/chula_rbc", laboratory="chula", red_cell_px=(39.8, 39.8))
+CHULA_FIELDS = _Set(folder="detection/chula", laboratory="chula", red_cell_px=(39.8, 39.8))
 
 BIONET_LARGER_PX = 75.0  # its eosinophils were taken at a larger magnification
 TALEQANI_BAR = Box(176, 196, 224, 224)  # every scale bar lies in it
@@ -205,6 +207,19 @@ def blurred_fields(root: Path) -> list[Picture]:
         if row["txl_authors_verdict"] == "out_of_focus"
     ]
     return blurred + out_of_focus
+
+
+def pointed_fields(root: Path) -> list[Picture]:
+    """Good fields of a cheap camera (vignetting, blue cast) whose red cells have points, not boxes."""
+    folder = root / CHULA_FIELDS.folder
+    return [
+        Picture(
+            path=folder / "images" / row["file"],
+            laboratory=CHULA_FIELDS.laboratory,
+            um_per_px=_scale_of(CHULA_FIELDS),
+        )
+        for row in _rows(folder / "overlay.csv")
+    ]
 
 
 def not_smears(root: Path) -> list[Picture]:

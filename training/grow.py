@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from inference.networks.vit import SHAPE
+from inference.storage import unpacked
 from training.errors import DataError
 
 __all__ = ["NARROW", "grown_vit", "narrow_vit", "small_vit"]
@@ -49,15 +50,11 @@ def small_vit(path: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{path} cannot be read ({error}); name a ViT-S/14 in safetensors"
         ) from error
-    whole: dict[str, Tensor] = {}
-    for name, tensor in stored.items():
-        if name.endswith(".int8"):
-            bare = name.removesuffix(".int8")
-            scale = stored[f"{bare}.scale"].float()
-            whole[bare] = tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
-        elif not name.endswith(".scale"):
-            whole[name] = tensor.float()
-    return whole
+    try:
+        whole = unpacked(stored)
+    except ValueError as error:
+        raise DataError(f"{path} is no ViT-S/14 in 8 bits ({error})") from error
+    return {name: tensor.float() for name, tensor in whole.items()}
 
 
 def narrow_vit(small: Mapping[str, Tensor]) -> dict[str, Tensor]:

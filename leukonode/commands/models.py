@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.analysis import BundleInfo
-from leukonode.console import print_json, print_table, progress_bar, say
+from leukonode.console import print_json, print_table, progress_bar, say, say_error
 from leukonode.errors import CouldNotError
 
 __all__ = ["app"]
@@ -118,6 +118,65 @@ def init_untrained(
     with progress_bar() as progress:
         info = make(folder, seed=seed, progress=progress)
     say(f"{folder}: {info.id}, UNTRAINED MODELS")
+
+
+@app.command()
+def commission(
+    *,
+    images: Annotated[Path, typer.Option(help="Folder of the laboratory's own good fields.")],
+    out: Annotated[Path, typer.Option(help="Folder of the derived bundle; it must be new.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Folder CLASS/* of single cells, or a CSV of boxes on the fields."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="The parent's folder; else the one in use.")
+    ] = None,
+    site: Annotated[str, typer.Option(help="The laboratory's name, for id and card.")] = "site",
+    um_per_px: Annotated[
+        float | None, typer.Option(min=0.01, max=50, help="Of pictures that do not tell.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the processor.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Fit a bundle to one laboratory: from its fields, and up to about 100 labelled cells.
+
+    Only what is better on cells that it was not fitted on is taken; the rest stays the parent's."""
+    from datetime import UTC, datetime
+
+    from training.commission import commission as run
+    from training.commissioning_bundle import recorded, table_of
+    from training.errors import TrainingError
+
+    try:
+        with progress_bar() as progress:
+            done = run(
+                _folder(bundle),
+                images=images,
+                labels=labels,
+                out=out,
+                site=site,
+                um_per_px=um_per_px,
+                now=datetime.now(UTC),
+                threads=threads,
+                progress=progress,
+            )
+    except TrainingError as error:
+        raise CouldNotError(str(error)) from error
+    columns, rows = table_of(done.outcomes)
+    for line in done.left_out:
+        say_error(f"left out: {line}")
+    if json:
+        stages = [recorded(o) for o in done.outcomes]
+        print_json({**_as_json(done.info), "commissioning": stages, "notes": list(done.notes)})
+        return
+    print_table(columns, rows)
+    for note in done.notes:
+        say(note)
+    changed = [o.name for o in done.outcomes if o.changed]
+    better = f"better in {', '.join(changed)}" if changed else "nothing is better than the parent"
+    mark = ", UNTRAINED MODELS" if done.info.untrained else ""
+    say(f"{out}: {done.info.id} {done.info.version}, {better}{mark}")
 
 
 def _folder(bundle: Path | None) -> Path:

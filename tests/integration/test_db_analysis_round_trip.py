@@ -14,7 +14,14 @@ from db.analysing import claim_analysis, finish_analysis
 from db.analysis_rows import load_analysis
 from db.database import Database
 from db.receiving import Arrival, InstanceRole, complete_case, receive_instance
-from domain.analysis import Analysis, BundleInfo, ModelInfo, StageFailure, StageRecord
+from domain.analysis import (
+    Analysis,
+    BundleInfo,
+    Commissioning,
+    ModelInfo,
+    StageFailure,
+    StageRecord,
+)
 from domain.cells import UNCLASSIFIED, Cell, CellClass, Malignancy, Mark, Stage, Subtype, WbcClass
 from domain.counts import AdequacyLimits, numbers_of
 from domain.identities import InstanceUID, SeriesUID, Sha256, SopClassUID, StudyUID
@@ -67,6 +74,8 @@ bundle_infos = st.builds(
     um_per_px=floats,
     reject_rate=st.none() | floats,
     confusion=st.none() | st.tuples(counts, counts),
+    commissioned=st.none()
+    | st.builds(Commissioning, site=words, date=words, parent_manifest_sha256=digests),
 )
 readings = st.builds(
     ImageReading,

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,6 +33,7 @@ from inference.image_run import ImageRun
 from inference.stages.cell_class import cell_maps, pooled
 from inference.stages.detection import detected
 from inference.stages.subtype import subtype_p
+from inference.storage import packed, relative_error, unpacked
 from inference.untrained import init_untrained
 
 pytestmark = pytest.mark.slow
@@ -188,10 +190,11 @@ def copy(folder, tmp_path):
     return tmp_path
 
 
-def put(copy, stage, tensors=None, *, data=b"", hashed=True):
+def put(copy, stage, tensors=None, *, data=b"", hashed=True, storage="float32"):
     """Other weights for a stage, with their true hash in the manifest unless told otherwise."""
     document = json.loads((copy / "manifest.json").read_text())
     entry = document["stages"][stage]
+    entry["storage"] = storage
     path = copy / entry["file"]
     path.unlink()
     if tensors is None:
@@ -228,6 +231,44 @@ def test_inference_bundle_refuses_missing_unexpected_and_misshapen_tensors_at_on
     assert "has unexpected extra.weight" in said
     assert "has another shape: model.1.conv.weight 3x3 instead of 32x16x3x3" in said
     assert "has another number type: model.0.bn.weight F16 instead of F32" in said
+
+
+def test_inference_bundle_in_8_bits_loads_as_what_was_stored(copy):
+    whole = {stage: weights(copy, stage) for stage in ("detection", "subtype")}
+    for stage, tensors in whole.items():
+        put(copy, stage, packed(tensors), storage="int8")
+    networks = load_bundle(copy, threads=1).networks
+    for stage, tensors in whole.items():
+        own, stored = networks[Stage(stage)].state_dict(), unpacked(packed(tensors))
+        assert all(torch.equal(own[n], stored[n]) for n in tensors)
+        assert not any(t.is_meta for t in own.values())
+    assert relative_error(whole["subtype"], packed(whole["subtype"])) < 0.01
+
+
+def test_inference_bundle_refuses_a_file_of_the_other_storage(copy):
+    tensors = weights(copy, "detection")
+    put(copy, "detection", tensors, storage="int8")
+    said = "stage 2: 2-detection.safetensors is stored as float32, and the manifest says int8"
+    assert said in str(refused(copy))
+    put(copy, "detection", packed(tensors))
+    said = "stage 2: 2-detection.safetensors is stored as int8, and the manifest says float32"
+    assert said in str(refused(copy))
+
+
+def test_inference_bundle_refuses_a_hostile_file_in_8_bits(copy):
+    stored = packed(weights(copy, "detection"))
+    name = next(n for n in stored if n.endswith(".int8"))
+    scale = name.removesuffix("int8") + "scale"
+    for change, said in (
+        ({scale: -stored[scale]}, "cannot be unpacked: .* not finite and positive"),
+        ({scale: stored[scale].half()}, "another number type: .* F16 instead of F32"),
+        ({scale: stored[scale][:1]}, "another shape"),
+        ({name: stored[name].to(torch.uint8)}, "another number type: .* U8 instead of I8"),
+        ({scale: stored[scale] * torch.inf}, "not finite"),
+        ({scale: torch.full_like(stored[scale], 3e38)}, "holds NaN or infinity"),
+    ):
+        put(copy, "detection", stored | change, storage="int8")
+        assert re.search(said, str(refused(copy))), said
 
 
 def test_inference_bundle_refuses_another_file_than_the_manifest_s(copy):

@@ -15,8 +15,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from domain.cells import Stage, Subtype, WbcClass
+from domain.image import Box
 from inference.bundle import load_bundle
+from inference.crops import Crops
 from inference.errors import BundleExists
+from inference.manifest import Storage
 from phantom.single import draw_cell
 from training.assemble import Calibration, assemble_bundle
 from training.calibrate import calibration_of
@@ -26,6 +29,7 @@ from training.loop import BEST, CHECKPOINT, CURVES, run
 from training.pages import as_json, as_text, write_pages
 from training.recipes import RECIPES, Phase, Recipe, shortened
 from training.stage_data import stage_data
+from training.storage_change import storage_change
 from training.train import train
 
 pytestmark = pytest.mark.slow
@@ -179,6 +183,7 @@ def bundle(trained, tmp_path_factory):
                 temperature=1.5, reject_below={s.value: 0.4 for s in Subtype}
             )
         },
+        storage={Stage.MALIGNANCY: Storage.INT8},
     )
     assert info.untrained  # five stages are random
     return folder
@@ -201,6 +206,43 @@ def test_training_bundle_of_a_run_loads_strictly(bundle, trained):
     assert {one["stage"] for one in loaded.manifest.training_data} == {"subtype"}
     with pytest.raises(BundleExists):
         assemble_bundle({}, bundle, name="x", version="1", licence="x", card="x")
+
+
+def test_training_bundle_tells_what_8_bits_change(bundle, trained):
+    manifest = load_bundle(bundle, threads=1).manifest
+    assert manifest.stages.malignancy.storage is Storage.INT8
+    assert (bundle / manifest.stages.malignancy.file).stat().st_size < 45e6  # 170 MB in float32
+    assert manifest.stages.subtype.storage is Storage.FLOAT32
+    (error,) = manifest.metrics["storage_weight_error"].items()
+    assert error[0] == "malignancy"
+    assert 0.001 < error[1] < 0.02
+    crops = Crops(
+        pixels=np.random.default_rng(2).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8),
+        boxes=(Box(50, 50, 170, 170),) * 3,
+    )
+    state = load_file(trained / BEST)
+    change = storage_change(Stage.SUBTYPE, manifest.stages.subtype, state, crops)
+    assert (change.crops, change.answers, change.within_tolerance) == (3, 0, True)
+    assert 0 < change.probability < 0.02
+    name = "features.conv0.weight"
+    spoiled = state | {name: state[name] * torch.logspace(0, 4, 7)}  # small beside large in a row
+    worse = storage_change(Stage.SUBTYPE, manifest.stages.subtype, spoiled, crops)
+    assert worse.weights > change.weights
+
+
+@pytest.mark.parametrize("stage", [Stage.VIABILITY, Stage.DETECTION, Stage.CELL_CLASS])
+def test_training_storage_change_speaks_of_every_kind_of_answer(bundle, stage):
+    manifest = load_bundle(bundle, threads=1).manifest
+    entry = manifest.stages.of(stage)
+    crops = Crops(
+        pixels=np.random.default_rng(3).integers(
+            0, 256, (1, entry.input_px, entry.input_px, 3), dtype=np.uint8
+        ),
+        boxes=(Box(90, 90, 120, 120),),
+    )
+    change = storage_change(stage, entry, load_file(bundle / entry.file), crops)
+    assert 0 < change.probability < 1
+    assert 0.001 < change.weights < 0.02
 
 
 def test_training_calibration_is_fitted_on_val(trained, cells):

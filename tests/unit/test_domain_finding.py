@@ -1,6 +1,6 @@
 import pytest
 
-from domain.analysis import Analysis, BundleInfo, ModelInfo, StageFailure
+from domain.analysis import Analysis, BundleInfo, Commissioning, ModelInfo, StageFailure
 from domain.cells import Cell, CellClass, Malignancy, Stage, Subtype, WbcClass
 from domain.counts import AdequacyLimits, numbers_of
 from domain.finding import Flag, finding_of
@@ -39,7 +39,19 @@ def white(wbc: str, malignancy=None, subtype=None) -> Cell:
     )
 
 
-def finding(cells=(), *, images=None, untrained=False, failures=(), specimen=True, threshold=20):
+HERE = Commissioning(site="Here", date="2026-11-24", parent_manifest_sha256="1" * 64)
+
+
+def finding(
+    cells=(),
+    *,
+    images=None,
+    untrained=False,
+    failures=(),
+    specimen=True,
+    threshold=20,
+    commissioned=HERE,
+):
     bundle = BundleInfo(
         id="b",
         version="1",
@@ -56,6 +68,7 @@ def finding(cells=(), *, images=None, untrained=False, failures=(), specimen=Tru
             ),
         ),
         um_per_px=0.1,
+        commissioned=commissioned,
     )
     analysis = Analysis(
         bundle=bundle,
@@ -124,6 +137,41 @@ def test_scale_outside_the_bundles_range_is_flagged():
     odd = image(warnings=("scale outside the bundle's range (0.05 to 0.2 um per pixel)",))
     assert finding(images=(image(), odd)).flags == (Flag.SCALE_OUT_OF_RANGE,)
     assert Flag.SCALE_OUT_OF_RANGE not in finding(images=(image(warnings=("soft",)),)).flags
+
+
+def test_stain_outside_the_bundles_range_is_flagged_and_said():
+    odd = image(warnings=("stain outside the bundle's range: 1 of 1 fields (distance 2.6)",))
+    found = finding(leukaemic(), images=(image(), odd, image()))
+    assert Flag.STAIN_OUT_OF_RANGE in found.flags
+    assert Flag.DOMAIN_NOT_COVERED not in found.flags
+    assert "The stain of 1 of 3 images is outside the bundle's range." in found.sentences
+    part = image(warnings=("no blood smear that this bundle knows: 1 of 9 fields",))
+    assert finding(leukaemic(), images=(part,)).flags[-1] is Flag.STAIN_OUT_OF_RANGE
+
+
+def test_what_is_no_smear_is_a_domain_that_is_not_covered():
+    reason = "it is no blood smear that this bundle knows (distance 5)"
+    refused = image(
+        fields_read=0,
+        not_evaluable=reason,
+        warnings=("no blood smear that this bundle knows: 1 of 1 fields (distance 5)",),
+    )
+    found = finding(images=(refused,))
+    assert found.flags == (Flag.NOT_EVALUABLE, Flag.DOMAIN_NOT_COVERED)
+    assert found.sentences[0] == f"Not evaluable: {reason}."
+    assert Flag.DOMAIN_NOT_COVERED in finding(leukaemic(), images=(image(), refused)).flags
+
+
+def test_a_bundle_that_was_not_commissioned_is_flagged_and_said():
+    found = finding(leukaemic(), commissioned=None)
+    assert found.flags[0] is Flag.NOT_COMMISSIONED
+    assert found.sentences[-2] == (
+        "This bundle has not been commissioned with this laboratory's own images."
+    )
+    assert "commissioned" not in finding(leukaemic()).text
+    untrained = finding(leukaemic(), untrained=True, commissioned=None)
+    assert Flag.NOT_COMMISSIONED not in untrained.flags
+    assert "commissioned" not in untrained.text
 
 
 def test_an_image_that_could_not_be_read_leaves_the_numbers_of_the_others():

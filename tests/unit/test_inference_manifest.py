@@ -15,6 +15,15 @@ from inference.manifest import parse_manifest
 TEN = [str(c) for c in WbcClass][:10]
 
 
+GATE = {
+    "centre": [0.0] * 12,
+    "spread": [[float(i == j) for j in range(12)] for i in range(12)],
+    "flag_above": 2.0,
+    "refuse_above": 3.0,
+}
+COMMISSIONED = {"site": "Haematology, Example", "date": "2026-11-24", "parent": "a" * 64}
+
+
 def document():
     def entry(number, architecture, classes, **more):
         return {
@@ -119,7 +128,7 @@ def test_inference_manifest_further_classes_come_after_the_ten(further):
         (["stages", "wbc_class", "mean", 1], 1.5, r"stage 4, mean\[1\]"),
         (["stages", "wbc_class", "deviation", 0], 0, r"stage 4, deviation\[0\]"),
         (["stages", "wbc_class", "sha256"], "AB", "stage 4, sha256"),
-        (["stages", "wbc_class", "storage"], "int8", "stage 4, storage: Input should be 'float32'"),
+        (["stages", "wbc_class", "storage"], "int4", "stage 4, storage: Input should be 'float32'"),
         (["stages", "wbc_class", "file"], "../x.safetensors", "stage 4, file"),
         (["stages", "wbc_class", "file"], "x.pt", "stage 4, file"),
         (["stages", "wbc_class", "file"], "1.safetensors", "two stages name the same file"),
@@ -139,9 +148,22 @@ def test_inference_manifest_further_classes_come_after_the_ten(further):
         (["confusion"], [[1, 2]], "confusion"),
         (["id"], "a b", "id"),
         (["format"], "2.0", "format 2.0 is unknown, this program reads 1.x"),
-        (["format"], 1, "format: '1.0' wanted"),
-        (["format"], "1.0.0", "format: '1.0' wanted"),
+        (["format"], 1, "format: '1.1' wanted"),
+        (["format"], "1.0.0", "format: '1.1' wanted"),
         (["untrained"], "no", "untrained"),
+        (["gate"], GATE | {"centre": [0.0] * 11}, "gate.centre"),
+        (["gate"], GATE | {"spread": GATE["spread"][:11]}, "gate.spread"),
+        (["gate"], GATE | {"spread": [[1.0] * 12] * 12}, "gate: spread is no covariance"),
+        (
+            ["gate"],
+            GATE | {"spread": [[1.0, 0.5, *[0.0] * 10], *GATE["spread"][1:]]},
+            "gate: spread is not symmetric",
+        ),
+        (["gate"], GATE | {"flag_above": 3.0}, "flag_above is not below refuse_above"),
+        (["commissioned"], COMMISSIONED | {"site": "a\nb"}, "commissioned.site"),
+        (["commissioned"], COMMISSIONED | {"site": ""}, "commissioned.site"),
+        (["commissioned"], COMMISSIONED | {"date": "24.11.2026"}, "commissioned.date"),
+        (["commissioned"], COMMISSIONED | {"parent": "a"}, "commissioned.parent"),
     ],
 )
 def test_inference_manifest_refusals_name_the_place(path, value, said):
@@ -191,8 +213,18 @@ def test_inference_manifest_news_of_a_newer_minor_format_are_ignored(caplog):
         parse(made)
 
 
+def test_inference_manifest_tells_where_a_bundle_was_commissioned(tmp_path):
+    made = document() | {"format": "1.1", "commissioned": COMMISSIONED, "gate": GATE}
+    (tmp_path / "manifest.json").write_text(json.dumps(made))
+    told = read_bundle_info(tmp_path).commissioned
+    assert (told.site, told.date) == ("Haematology, Example", "2026-11-24")
+    assert told.parent_manifest_sha256 == "a" * 64
+    assert parse(made).gate.refuse_above == 3
+
+
 def test_inference_manifest_becomes_the_words_of_all_rooms(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(document()))
+    assert read_bundle_info(tmp_path).commissioned is None
     info = read_bundle_info(tmp_path)
     assert info.id == "example"
     assert info.model(Stage.MALIGNANCY).classes == ("benign", "malignant")

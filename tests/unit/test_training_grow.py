@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from inference.networks.vit import WhiteCellVit
@@ -113,6 +114,9 @@ def test_training_other_files_are_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"no tensors")
     with pytest.raises(DataError, match="cannot be read"):
         small_vit(tmp_path / "x.safetensors")
+    save_file({"a.int8": torch.zeros(2, 2, dtype=torch.int8)}, tmp_path / "y.safetensors")
+    with pytest.raises(DataError, match=r"in 8 bits \(a\.int8 has no a\.scale\)"):
+        small_vit(tmp_path / "y.safetensors")
 
 
 @pytest.mark.shared
