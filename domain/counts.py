@@ -15,6 +15,7 @@ from math import sqrt
 
 from scipy.stats import beta
 
+from domain.analysis import Analysis
 from domain.cells import LEUKOCYTES, UNCLASSIFIED, Cell, CellClass, Stage, Subtype, WbcClass
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Proportion",
     "corrected_fraction",
     "numbers_of",
+    "numbers_of_analysis",
 ]
 
 CONFIDENCE = 0.95
@@ -222,6 +224,16 @@ def numbers_of(
         overruled=sum("OVERRULED" in {m.name for m in c.marks} for c in cells),
         disagreements=sum("DISAGREEMENT" in {m.name for m in c.marks} for c in cells),
         adequacy=limits.of(total),
+    )
+
+
+def numbers_of_analysis(analysis: Analysis, *, limits: AdequacyLimits) -> Numbers:
+    """`numbers_of`, by the classes and the confusion of the analysis's own bundle."""
+    return numbers_of(
+        analysis.cells,
+        wbc_classes=analysis.wbc_classes,
+        limits=limits,
+        confusion=analysis.bundle.confusion,
     )
 
 

@@ -52,8 +52,7 @@ from dicom_node.levels import choose_levels
 from dicom_node.peers import Peer
 from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
-from domain.cells import Stage
-from domain.counts import AdequacyLimits, numbers_of
+from domain.counts import AdequacyLimits, numbers_of_analysis
 from domain.identities import CaseId
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
@@ -119,12 +118,7 @@ def analyse(house: House, case_id: CaseId) -> None:
         raise
     if analysis is None:
         return
-    numbers = numbers_of(
-        analysis.cells,
-        wbc_classes=analysis.bundle.model(Stage.WBC_CLASS).classes,
-        limits=_limits(house.settings),
-        confusion=analysis.bundle.confusion,
-    )
+    numbers = numbers_of_analysis(analysis, limits=_limits(house.settings))
     with house.database.transaction() as tx:
         finish_analysis(tx, claim, analysis, numbers, now=house.now())
 
