@@ -21,6 +21,7 @@ __all__ = [
     "Review",
     "ReviewKind",
     "called_of",
+    "counted_after",
     "person_calls",
     "reclassifications_of",
     "reviewed",
@@ -124,6 +125,12 @@ def reclassifications_of(
             number = review.change.cell
             found[number] = (*found.get(number, ()), review)
     return dict(sorted(found.items()))
+
+
+def counted_after(reviews: Iterable[Review], *, analysis_ordinal: int) -> int:
+    """Ordinal of the review after which the analysis's numbers were counted; 0: the networks' own."""
+    made = reclassifications_of(reviews, analysis_ordinal=analysis_ordinal).values()
+    return max((r.ordinal for reviews_of_cell in made for r in reviews_of_cell), default=0)
 
 
 def signature_of(reviews: Iterable[Review], *, analysis_ordinal: int) -> Review | None:
