@@ -88,14 +88,12 @@ def _of_values(
 
 
 def _gap(a: Any, b: Any) -> float | None:
-    """The largest distance between two numbers, or two rows of as many; None for anything else."""
-    if isinstance(a, float) and isinstance(b, float):
-        return abs(a - b)
-    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
-        apart = [_gap(x, y) for x, y in zip(a, b, strict=True)]
-        known = [g for g in apart if g is not None]
-        return max(known, default=None) if len(known) == len(apart) else None
-    return None
+    """The largest distance between two measures, or two rows of as many; None for anything else,
+    whole numbers among it: those count, or name something."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        numbers = len(a) == len(b) > 0 and all(isinstance(v, int | float) for v in (*a, *b))
+        return max(abs(x - y) for x, y in zip(a, b, strict=True)) if numbers else None
+    return abs(a - b) if isinstance(a, float) and isinstance(b, float) else None
 
 
 def _of_images(stored: Analysis, again: Analysis) -> Iterator[Difference]:
