@@ -43,7 +43,8 @@ def persons_section(report: Report, width: float) -> list[Any]:
         what = _WORDS[review.kind.value]
         if change is not None:
             what = (
-                f"cell {change.cell}: {called_words(change.before)} → {called_words(change.after)}"
+                f"cell {change.cell} was {called_words(change.before)}; "
+                f"is {called_words(change.after)}"
             )
         rows.append(
             [

@@ -5,6 +5,7 @@ Names of persons are shown as given; a name in DICOM's form (`Family^Given`) is 
 
 from pydicom.dataset import Dataset
 
+from domain.cells import UNCLASSIFIED, Subtype
 from domain.reviews import Called, Review, ReviewKind
 from reporting.figures import one_decimal
 from reporting.headers import moment, person_value
@@ -31,9 +32,24 @@ def called_words(called: Called) -> str:
     >>> from domain.reviews import Called
     >>> called_words(Called(wbc_class=None, malignancy=None, subtype=None, final_class="platelet"))
     'Platelet'
+    >>> blast = Called(
+    ...     wbc_class="blast_cells",
+    ...     malignancy="malignant",
+    ...     subtype="pre_b",
+    ...     final_class="blast_cells",
+    ... )
+    >>> called_words(blast)
+    'Blast cell (morphology), malignant, Pre-B'
     """
     first, *more = called.words
-    return ", ".join((class_words(first), *(class_words(m).lower() for m in more)))
+    return ", ".join((class_words(first), *map(_further, more)))
+
+
+def _further(name: str) -> str:
+    """What is said of a lymphoid cell beyond its class; a pattern is a name and keeps its capitals."""
+    if name == UNCLASSIFIED:
+        return "no pattern"
+    return class_words(name) if name in set(Subtype) else class_words(name).lower()
 
 
 def signed_words(report: Report) -> str:
@@ -73,7 +89,7 @@ def status_sentences(report: Report) -> list[str]:
     if cells:
         were = "1 cell was" if len(cells) == 1 else f"{len(cells)} cells were"
         said.append(
-            f"{were} reclassified by a person; every number here is with that. "
+            f"{were} reclassified by a person, and every number here is counted so. "
             f"{counted_as_read(report)}"
         )
     return said

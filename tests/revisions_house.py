@@ -173,7 +173,11 @@ def desk(
     )
     door = Door(settings=settings, database=database, store=store, now=clock)
     return Desk(
-        house=house, door=door, folder=folder / "made", clock=clock, received=archive.folder
+        house=house,
+        door=door,
+        folder=folder / "made",
+        clock=clock,
+        received=archive.folder if archive else folder / "none",
     )
 
 
