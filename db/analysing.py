@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from db._leases import (
     ATTEMPTS,
@@ -107,7 +107,7 @@ def claim_analysis(
         exhausted=attempt > ATTEMPTS,
         owner=owner,
         token=hold.token,
-        instances=instances_of(tx, AnalysisId(str(analysis["id"]))),
+        instances=instances_of(tx.connection, AnalysisId(str(analysis["id"]))),
     )
     record_event(
         tx,
@@ -229,7 +229,7 @@ def give_up_analysis(tx: Transaction, claim: AnalysisClaim, *, reason: str, now:
     return True
 
 
-def instances_of(tx: Transaction, analysis_id: AnalysisId) -> tuple[StoredInstance, ...]:
+def instances_of(conn: Connection, analysis_id: AnalysisId) -> tuple[StoredInstance, ...]:
     """The objects that belong to an analysis, in the order received."""
     query = (
         select(stored)
@@ -249,5 +249,5 @@ def instances_of(tx: Transaction, analysis_id: AnalysisId) -> tuple[StoredInstan
             domain=Domain(row["domain"]),
             role=InstanceRole(row["role"]),
         )
-        for row in tx.connection.execute(query).mappings()
+        for row in conn.execute(query).mappings()
     )

@@ -7,7 +7,7 @@ and half surrogate pairs in text come back as the replacement character.
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, insert, select
 from sqlalchemy.dialects import postgresql
 
 from db.database import Transaction
@@ -32,7 +32,7 @@ from domain.analysis import (
     StageRecord,
 )
 from domain.cells import Cell, CellClass, Mark, Stage
-from domain.counts import Numbers
+from domain.counts import Adequacy, ClassCount, Numbers, Proportion, numbers_of_counts
 from domain.identities import AnalysisId, Sha256, derived_uuid
 from domain.image import (
     Box,
@@ -44,7 +44,7 @@ from domain.image import (
     Viability,
 )
 
-__all__ = ["load_analysis", "save_analysis", "save_bundle", "save_numbers"]
+__all__ = ["load_analysis", "load_numbers", "save_analysis", "save_bundle", "save_numbers"]
 
 
 def load_analysis(conn: Connection, analysis_id: AnalysisId) -> Analysis:
@@ -183,10 +183,16 @@ def save_bundle(tx: Transaction, bundle: BundleInfo) -> UUID:
 
 
 def save_numbers(
-    tx: Transaction, analysis_id: AnalysisId, analysis: Analysis, numbers: Numbers
+    tx: Transaction,
+    analysis_id: AnalysisId,
+    analysis: Analysis,
+    numbers: Numbers,
+    *,
+    reviewed: int = 0,
 ) -> None:
     """The integer counts; whatever is computed from them is left out. Blasts are null where stage 5
-    failed: not counted is not 0."""
+    failed: not counted is not 0. `reviewed` is the ordinal of the review after which they were
+    counted, 0 for the networks' own."""
     key = UUID(analysis_id)
     tx.connection.execute(
         insert(results).values(
@@ -198,6 +204,7 @@ def save_numbers(
             overruled=numbers.overruled,
             disagreements=numbers.disagreements,
             adequacy=numbers.adequacy.value,
+            reviewed=reviewed,
         )
     )
     counted: list[tuple[str, list[tuple[str, int, int | None]]]] = [
@@ -220,11 +227,59 @@ def save_numbers(
                 "name": name,
                 "count": count,
                 "total": total,
+                "reviewed": reviewed,
             }
             for kind, rows in counted
             for position, (name, count, total) in enumerate(rows)
         ],
     )
+
+
+def load_numbers(conn: Connection, analysis_id: AnalysisId, *, reviewed: int = 0) -> Numbers:
+    """The numbers as their rows say them, not as the cells would give them: what is computed comes
+    from these counts, as for any report. UnknownRow when there are none."""
+    key = UUID(analysis_id)
+    row = _one(conn, select(results).where(_of(results, key, reviewed)))
+    if row is None:
+        raise UnknownRow(f"analysis {analysis_id} has no numbers after review {reviewed}")
+    counted: dict[str, list[RowMapping]] = {}
+    query = (
+        select(result_counts)
+        .where(_of(result_counts, key, reviewed))
+        .order_by(result_counts.c.position)
+    )
+    for count in conn.execute(query).mappings():
+        counted.setdefault(count["kind"], []).append(count)
+    told = _one(conn, select(bundles).join(analyses).where(analyses.c.id == key))
+    return numbers_of_counts(
+        counts=[(r["name"], r["count"]) for r in counted.get("class", [])],
+        differential=_class_counts(counted.get("differential", [])),
+        blasts=row["blasts"] or 0,
+        morphological_blasts=Proportion(row["morphological_blasts"], row["morphological_total"]),
+        subtypes=_class_counts(counted.get("subtype", [])),
+        unclassified=[(Stage(r["name"]), r["count"]) for r in counted.get("unclassified", [])],
+        leukocytes=row["leukocytes"],
+        overruled=row["overruled"],
+        disagreements=row["disagreements"],
+        adequacy=Adequacy(row["adequacy"]),
+        confusion=_confusion(told["confusion"]) if told is not None else None,
+    )
+
+
+def _of(table: Table, key: UUID, reviewed: int) -> ColumnElement[bool]:
+    return (table.c.analysis_id == key) & (table.c.reviewed == reviewed)
+
+
+def _one(conn: Connection, query: Select[Any]) -> RowMapping | None:
+    return conn.execute(query).mappings().one_or_none()
+
+
+def _class_counts(rows: list[RowMapping]) -> list[ClassCount]:
+    return [ClassCount(name=r["name"], proportion=Proportion(r["count"], r["total"])) for r in rows]
+
+
+def _confusion(told: list[int] | None) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    return ((told[0], told[1]), (told[2], told[3])) if told is not None else None
 
 
 def _add(tx: Transaction, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -240,7 +295,6 @@ def _rows(conn: Connection, table: Table, key: UUID, order: str) -> list[RowMapp
 def _bundle(conn: Connection, key: UUID) -> BundleInfo:
     row = conn.execute(select(bundles).where(bundles.c.id == key)).mappings().one()
     of_bundle = select(models).where(models.c.bundle == key).order_by(models.c.position)
-    told = row["confusion"]
     return BundleInfo(
         id=row["bundle_id"],
         version=row["version"],
@@ -259,7 +313,6 @@ def _bundle(conn: Connection, key: UUID) -> BundleInfo:
         ),
         um_per_px=row["um_per_px"],
         reject_rate=row["reject_rate"],
-        confusion=((told[0], told[1]), (told[2], told[3])) if told is not None else None,
         commissioned=Commissioning(
             site=row["commissioned_site"],
             date=row["commissioned_date"],
@@ -267,6 +320,7 @@ def _bundle(conn: Connection, key: UUID) -> BundleInfo:
         )
         if row["commissioned_site"] is not None
         else None,
+        confusion=_confusion(row["confusion"]),
     )
 
 

@@ -5,6 +5,7 @@ DatabaseError
 ├── MigrationError        the schema could not be brought to where this program needs it
 ├── ChainBroken           the audit trail was changed after it was written
 ├── NotProven             a delivery was called delivered without every object's success
+├── ReviewRefused         what a person asked of a case can't be done to it as it stands
 └── UnknownRow            an id that names nothing here
 
 Messages are one line: what, why, the mend; never patient data.
@@ -16,6 +17,7 @@ __all__ = [
     "EmbeddedServerError",
     "MigrationError",
     "NotProven",
+    "ReviewRefused",
     "UnknownRow",
 ]
 
@@ -45,6 +47,10 @@ class ChainBroken(DatabaseError):
 
 class NotProven(DatabaseError):
     """A delivery without a success status for every object is not delivered."""
+
+
+class ReviewRefused(DatabaseError):
+    """A signature, amendment or reclassification that does not fit the case as it stands."""
 
 
 class UnknownRow(DatabaseError):

@@ -33,7 +33,7 @@ OLDEST_SERVER = 14
 # of procrastinate's schema.sql as it stands in 0001_queue.sql; raised by a further revision only
 QUEUE_SCHEMA_SHA256 = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
 TRIGGERS = ("events_chain", "events_refuse")
-VIEWS = ("cases", "cells", "deliveries", "events", "models", "results")
+VIEWS = ("cases", "cells", "deliveries", "events", "models", "results", "reviews")
 
 
 @dataclass(frozen=True, kw_only=True)

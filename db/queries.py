@@ -10,12 +10,14 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, select, text
 
 from db.errors import UnknownRow
-from db.reporting_rows import IssuedReport, reports_of
+from db.reporting_rows import REPORT_BLOCKED, IssuedReport, reports_of
+from db.review_rows import reviews_of
 from db.tables import delivery_instances
 from db.tables import events as trail
 from domain.counts import Proportion
 from domain.identities import AnalysisId, CaseId, InstanceUID, ReportId, StudyUID
 from domain.image import Domain
+from domain.reviews import Review
 from domain.states import CaseState, CompletedBy, DeliveryState
 from domain.study import Patient
 
@@ -27,7 +29,9 @@ __all__ = [
     "EventLine",
     "ImageLine",
     "InstanceStatus",
+    "blocked_reports",
     "case",
+    "case_id_of",
     "cases",
     "deliveries",
     "events",
@@ -68,7 +72,8 @@ class ImageLine:
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisLine:
-    """An analysis of the case; counts are None until it is finished."""
+    """An analysis of the case; counts are None until it is finished, and are those after the last
+    reclassification by a person (`reviewed`: its ordinal; 0: as the networks read)."""
 
     analysis_id: AnalysisId
     ordinal: int
@@ -86,6 +91,7 @@ class AnalysisLine:
     counts: tuple[tuple[str, int], ...]
     subtypes: tuple[tuple[str, int], ...]
     unclassified: tuple[tuple[str, int], ...]
+    reviewed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +138,7 @@ class CaseDetail:
     images: tuple[ImageLine, ...]
     analyses: tuple[AnalysisLine, ...]
     reports: tuple[IssuedReport, ...]
+    reviews: tuple[Review, ...]
     deliveries: tuple[DeliveryLine, ...]
     events: tuple[EventLine, ...]
 
@@ -175,6 +182,7 @@ def case(conn: Connection, case_id_prefix: str) -> CaseDetail:
         images=_images(conn, case_id),
         analyses=_analyses(conn, case_id),
         reports=reports_of(conn, case_id),
+        reviews=reviews_of(conn, case_id),
         deliveries=_deliveries(conn, {"case_id": case_id, "state": None, "limit": 1000}),
         events=events(conn, case_id=CaseId(str(case_id)), limit=100_000),
     )
@@ -221,6 +229,22 @@ def events(
     )
 
 
+def blocked_reports(conn: Connection) -> tuple[CaseId, ...]:
+    """Cases whose last report was not let out, because a drawing said other numbers than the
+    database, and that nobody has sent on again."""
+    found = conn.execute(_BLOCKED, {"event": REPORT_BLOCKED}).scalars()
+    return tuple(CaseId(str(case_id)) for case_id in found)
+
+
+_BLOCKED = text("""
+    SELECT c.id
+      FROM leukonode.cases AS c
+     WHERE c.state = 'failed'
+       AND (SELECT e.event FROM audit.events AS e
+             WHERE e.case_id = c.id ORDER BY e.id DESC LIMIT 1) = :event
+     ORDER BY c.changed_at, c.id
+""")
+
 _CASES = text("""
     SELECT c.*,
            (SELECT count(*) FROM leukonode.instances AS i WHERE i.case_id = c.id) AS instances,
@@ -236,7 +260,7 @@ _CASES = text("""
              JOIN leukonode.results AS r ON r.analysis_id = a.id
              JOIN leukonode.bundles AS b ON b.id = a.bundle
             WHERE a.case_id = c.id
-            ORDER BY a.ordinal DESC
+            ORDER BY a.ordinal DESC, r.reviewed DESC
             LIMIT 1
            ) AS n ON true
      WHERE (CAST(:case_id AS uuid) IS NULL OR c.id = :case_id)
@@ -266,10 +290,11 @@ _IMAGES = text("""
 
 _ANALYSES = text("""
     SELECT a.*, b.bundle_id, b.untrained, r.leukocytes, r.blasts,
-           r.morphological_blasts, r.morphological_total, r.adequacy
+           r.morphological_blasts, r.morphological_total, r.adequacy, r.reviewed
       FROM leukonode.analyses AS a
       LEFT JOIN leukonode.bundles AS b ON b.id = a.bundle
-      LEFT JOIN leukonode.results AS r ON r.analysis_id = a.id
+      LEFT JOIN leukonode.results AS r ON r.analysis_id = a.id AND r.reviewed = (
+           SELECT max(l.reviewed) FROM leukonode.results AS l WHERE l.analysis_id = a.id)
      WHERE a.case_id = :case_id
      ORDER BY a.ordinal
 """)
@@ -279,6 +304,8 @@ _COUNTS = text("""
       FROM leukonode.result_counts AS k
       JOIN leukonode.analyses AS a ON a.id = k.analysis_id
      WHERE a.case_id = :case_id
+       AND k.reviewed = (
+           SELECT max(l.reviewed) FROM leukonode.results AS l WHERE l.analysis_id = a.id)
      ORDER BY k.analysis_id, k.kind, k.position
 """)
 
@@ -296,6 +323,11 @@ _DELIVERIES = text("""
 def _escaped(part: str) -> str:
     """What a person typed is text, not a pattern."""
     return part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def case_id_of(conn: Connection, prefix: str) -> CaseId:
+    """The case whose id begins so. UnknownRow when none or more than one does."""
+    return CaseId(str(_the_case(conn, prefix)))
 
 
 def _the_case(conn: Connection, prefix: str) -> UUID:
@@ -382,6 +414,7 @@ def _analyses(conn: Connection, case_id: UUID) -> tuple[AnalysisLine, ...]:
             counts=tuple(counted[row["id"], "class"]),
             subtypes=tuple(counted[row["id"], "subtype"]),
             unclassified=tuple(counted[row["id"], "unclassified"]),
+            reviewed=row["reviewed"] or 0,
         )
         for row in conn.execute(_ANALYSES, {"case_id": case_id}).mappings()
     )

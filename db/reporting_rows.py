@@ -24,6 +24,7 @@ from db.analysing import StoredInstance, instances_of
 from db.audit import record_event
 from db.database import Transaction
 from db.queue import Step, defer
+from db.review_rows import reviews_of
 from db.tables import analyses, cases, deliveries, report_objects, reports
 from domain.identities import (
     AnalysisId,
@@ -35,14 +36,17 @@ from domain.identities import (
     SopClassUID,
     derived_uuid,
 )
+from domain.reviews import Review, counted_after, signature_of
 from domain.states import CaseEvent, CaseState, CompletedBy, DeliveryState, ReportStatus
 
 __all__ = [
+    "REPORT_BLOCKED",
     "AfterFailure",
     "IssuedReport",
     "ObjectKind",
     "ReportClaim",
     "ReportObject",
+    "block_report",
     "claim_report",
     "extend_report_lease",
     "fail_report",
@@ -50,6 +54,10 @@ __all__ = [
     "objects_of",
     "reports_of",
 ]
+
+
+REPORT_BLOCKED = "report blocked"
+DIFFERENCES_TOLD = 20  # of a blocked report, in its audit event
 
 
 class ObjectKind(StrEnum):
@@ -83,6 +91,7 @@ class IssuedReport:
     predecessor: ReportId | None
     issued_at: datetime
     objects: tuple[ReportObject, ...]
+    reviewed: int  # ordinal of the last review that it holds; 0: none
 
     def object(self, kind: ObjectKind) -> ReportObject:
         return next(o for o in self.objects if o.kind is kind)
@@ -91,7 +100,7 @@ class IssuedReport:
 @dataclass(frozen=True, kw_only=True)
 class ReportClaim:
     """A worker's hold on an analysed case. `report_id` and `revision` are those the new report will
-    have; `previous` is the one it replaces."""
+    have; `previous` is the one it replaces; `reviews` are all acts of persons that it holds."""
 
     case_id: CaseId
     analysis_id: AnalysisId
@@ -100,6 +109,7 @@ class ReportClaim:
     revision: int
     status: ReportStatus
     previous: IssuedReport | None
+    reviews: tuple[Review, ...]
     completed_by: CompletedBy
     completed_at: datetime
     analysed_at: datetime
@@ -107,6 +117,22 @@ class ReportClaim:
     owner: str
     token: UUID
     instances: tuple[StoredInstance, ...]
+
+    @property
+    def issued_at(self) -> datetime:
+        """The same at every attempt: when the analysis was finished, or the last person was done."""
+        done = [r.at for r in self.reviews if r.analysis_ordinal == self.ordinal]
+        return max((self.analysed_at, *done))
+
+    @property
+    def reviewed(self) -> int:
+        """Ordinal of the last review that the report holds; 0: none."""
+        return self.reviews[-1].ordinal if self.reviews else 0
+
+    @property
+    def counted_after(self) -> int:
+        """Ordinal of the review after which its numbers were counted; 0: the networks' own."""
+        return counted_after(self.reviews, analysis_ordinal=self.ordinal)
 
 
 def claim_report(
@@ -133,21 +159,23 @@ def claim_report(
     issued = reports_of(tx.connection, case["id"])
     previous = issued[-1] if issued else None
     revision = len(issued) + 1
+    reviews = reviews_of(tx.connection, case["id"])
     claim = ReportClaim(
         case_id=case_id,
         analysis_id=AnalysisId(str(analysis["id"])),
         ordinal=analysis["ordinal"],
         report_id=ReportId(str(derived_uuid("report", str(analysis["id"]), str(revision)))),
         revision=revision,
-        status=ReportStatus.AMENDED if previous else ReportStatus.PRELIMINARY,
+        status=_status(reviews, analysis["ordinal"], previous),
         previous=previous,
+        reviews=reviews,
         completed_by=CompletedBy(analysis["completed_by"]),
         completed_at=analysis["completed_at"],
         analysed_at=analysis["finished_at"],
         attempt=attempt,
         owner=owner,
         token=hold.token,
-        instances=instances_of(tx, AnalysisId(str(analysis["id"]))),
+        instances=instances_of(tx.connection, AnalysisId(str(analysis["id"]))),
     )
     record_event(
         tx,
@@ -158,6 +186,12 @@ def claim_report(
         details={"attempt": attempt, "revision": revision},
     )
     return claim
+
+
+def _status(reviews: Sequence[Review], ordinal: int, previous: IssuedReport | None) -> ReportStatus:
+    if signature_of(reviews, analysis_ordinal=ordinal) is not None:
+        return ReportStatus.VERIFIED
+    return ReportStatus.AMENDED if previous else ReportStatus.PRELIMINARY
 
 
 def extend_report_lease(
@@ -193,6 +227,7 @@ def finish_report(
             status=claim.status.value,
             predecessor=UUID(claim.previous.report_id) if claim.previous else None,
             issued_at=issued_at,
+            reviewed=claim.reviewed,
         )
     )
     for made in objects:
@@ -235,6 +270,7 @@ def finish_report(
             "revision": claim.revision,
             "status": claim.status.value,
             "replaces": claim.previous.report_id if claim.previous else None,
+            "reviewed": claim.reviewed,
             "destinations": ", ".join(destinations),
             **{f"{made.kind.value}_sha256": made.sha256 for made in objects},
         },
@@ -296,6 +332,33 @@ def fail_report(
     return AfterFailure.GIVEN_UP
 
 
+def block_report(
+    tx: Transaction, claim: ReportClaim, *, differences: Sequence[str], now: datetime
+) -> bool:
+    """The alarm: a drawing says other numbers than the database. Nothing is issued or delivered, and
+    the case is FAILED until a person has looked. False, and nothing written, when the hold is gone.
+    """
+    case = held_case(tx, claim.case_id, claim.token)
+    if case is None:
+        return False
+    move_case(tx, case, CaseEvent.GIVEN_UP, now=now, due_at=None, attempts=claim.attempt)
+    record_event(
+        tx,
+        actor=claim.owner,
+        event=REPORT_BLOCKED,
+        outcome="failure",
+        case_id=claim.case_id,
+        objects=(claim.report_id,),
+        details={
+            "revision": claim.revision,
+            "attempt": claim.attempt,
+            "differences": len(differences),
+            "first": "; ".join(differences[:DIFFERENCES_TOLD]),
+        },
+    )
+    return True
+
+
 def reports_of(conn: Connection, case_id: UUID) -> tuple[IssuedReport, ...]:
     """The case's reports, oldest first."""
     query = select(reports).where(reports.c.case_id == case_id).order_by(reports.c.revision)
@@ -333,5 +396,6 @@ def _issued(conn: Connection, row: RowMapping) -> IssuedReport:
         status=ReportStatus(row["status"]),
         predecessor=ReportId(str(row["predecessor"])) if row["predecessor"] else None,
         issued_at=row["issued_at"],
+        reviewed=row["reviewed"],
         objects=objects_of(conn, row["id"]),
     )

@@ -54,6 +54,7 @@ __all__ = [
     "reports",
     "result_counts",
     "results",
+    "reviews",
     "stage_records",
 ]
 
@@ -137,6 +138,18 @@ def _lease() -> tuple[Column[Any], ...]:
 
 def _analysis_key() -> Column[Any]:
     return Column("analysis_id", Uuid, ForeignKey(f"{CASES}.analyses.id"), primary_key=True)
+
+
+def _reviewed(*, primary_key: bool) -> Column[Any]:
+    """The ordinal of the last review that these numbers, or this report, hold; 0: none."""
+    return Column(
+        "reviewed",
+        Integer,
+        primary_key=primary_key,
+        autoincrement=False,
+        nullable=False,
+        server_default="0",
+    )
 
 
 cases = Table(
@@ -377,6 +390,7 @@ results = Table(
     Column("overruled", Integer, nullable=False),
     Column("disagreements", Integer, nullable=False),
     Column("adequacy", Text, nullable=False),
+    _reviewed(primary_key=True),
     schema=CASES,
 )
 
@@ -391,6 +405,7 @@ result_counts = Table(
     Column("name", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("total", Integer),  # null where the number is no share of anything
+    _reviewed(primary_key=True),
     _one_of("kind", ("class", "differential", "subtype", "unclassified"), "kind"),
     schema=CASES,
 )
@@ -405,8 +420,44 @@ reports = Table(
     Column("status", Text, nullable=False),
     Column("predecessor", Uuid, ForeignKey(f"{CASES}.reports.id")),
     Column("issued_at", TIME, nullable=False),
+    _reviewed(primary_key=False),
     UniqueConstraint("case_id", "revision"),
     CheckConstraint("(revision = 1) = (predecessor IS NULL)", name="predecessor"),
+    schema=CASES,
+)
+
+# what persons did, in the order of `ordinal` (1.. in the case); `report_id` is what they looked at.
+# A reclassification says what the cell was called until then, by the networks or another person.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("case_id", Uuid, ForeignKey(f"{CASES}.cases.id"), nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("analysis_id", Uuid, ForeignKey(f"{CASES}.analyses.id"), nullable=False),
+    Column("report_id", Uuid, ForeignKey(f"{CASES}.reports.id"), nullable=False),
+    Column("person", _Str, nullable=False),
+    Column("organization", _Str, nullable=False),
+    Column("comment", _Str, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("cell", Integer),
+    *(
+        Column(f"{when}_{what}", Text)
+        for when in ("before", "after")
+        for what in ("wbc_class", "malignancy", "subtype", "final_class")
+    ),
+    UniqueConstraint("case_id", "ordinal"),
+    _one_of("kind", ("reclassification", "amendment", "signature"), "kind"),
+    CheckConstraint(
+        "(kind = 'reclassification') = (cell IS NOT NULL)"
+        " AND (cell IS NULL) = (before_final_class IS NULL)"
+        " AND (cell IS NULL) = (after_final_class IS NULL)",
+        name="change",
+    ),
+    ForeignKeyConstraint(
+        ["analysis_id", "cell"], [f"{CASES}.cells.analysis_id", f"{CASES}.cells.number"]
+    ),
     schema=CASES,
 )
 

@@ -6,7 +6,7 @@ Out     Analysis: a value that holds everything needed to draw the report and to
 
 from dataclasses import dataclass
 
-from domain.cells import Cell, Stage
+from domain.cells import Cell, Stage, WbcClass
 from domain.identities import Sha256
 from domain.image import Domain, ImageReading
 
@@ -106,6 +106,14 @@ class Analysis:
     def evaluable(self) -> bool:
         """At least one image could be read, if not to its end."""
         return any(not i.not_evaluable for i in self.images)
+
+    @property
+    def wbc_classes(self) -> tuple[str, ...]:
+        """Every class that a white cell of this analysis can have: those of the bundle, and after
+        them any further one that a person has named."""
+        known = self.bundle.model(Stage.WBC_CLASS).classes
+        met = {c.final_class for c in self.cells}
+        return (*known, *(c.value for c in WbcClass if c.value in met and c.value not in known))
 
     def measured(self, stage: Stage) -> bool:
         """Whether the numbers that rest on this stage exist: an image could be read, and neither

@@ -8,13 +8,14 @@ Pure: no files, no clock, no randomness.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import sqrt
 
 from scipy.stats import beta
 
+from domain.analysis import Analysis
 from domain.cells import LEUKOCYTES, UNCLASSIFIED, Cell, CellClass, Stage, Subtype, WbcClass
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "Proportion",
     "corrected_fraction",
     "numbers_of",
+    "numbers_of_analysis",
+    "numbers_of_counts",
 ]
 
 CONFIDENCE = 0.95
@@ -184,44 +187,77 @@ def numbers_of(
     strange = set(by_class) - {n for n, _ in counts}
     if strange:
         raise ValueError(f"cells of classes that the bundle does not have: {sorted(strange)}")
-    total = sum(c.is_leukocyte for c in cells)
     blasts = [c for c in cells if c.is_blast]
+    total = sum(c.is_leukocyte for c in cells)
     rejected = Counter(c.rejected_at for c in cells)
-    in_doubt = rejected[Stage.WBC_CLASS] + rejected[Stage.MALIGNANCY]
     named = Counter(c.subtype for c in blasts if c.subtype in set(Subtype))
-    proportion = Proportion(len(blasts), total)
-    return Numbers(
+    return numbers_of_counts(
         counts=counts,
         leukocytes=total,
-        differential=tuple(
+        differential=[
             ClassCount(name=n, proportion=Proportion(by_class[n], total))
             for n in wbc_classes
             if n in LEUKOCYTES
-        ),
-        blasts=proportion,
+        ],
+        blasts=len(blasts),
         morphological_blasts=Proportion(
             sum(c.wbc_class == WbcClass.BLAST_CELLS for c in cells),
             total + rejected[Stage.MALIGNANCY],
         ),
-        blast_bounds=(
-            (
-                100 * len(blasts) / (total + in_doubt),
-                100 * (len(blasts) + in_doubt) / (total + in_doubt),
-            )
-            if total + in_doubt
-            else None
-        ),
-        corrected=corrected_fraction(proportion, confusion) if confusion else None,
-        subtypes=tuple(
+        subtypes=[
             ClassCount(name=s.value, proportion=Proportion(named[s], named.total()))
             for s in Subtype
-        ),
-        unclassified=tuple(
-            (s, rejected[s]) for s in (Stage.WBC_CLASS, Stage.MALIGNANCY, Stage.SUBTYPE)
-        ),
+        ],
+        unclassified=[(s, rejected[s]) for s in (Stage.WBC_CLASS, Stage.MALIGNANCY, Stage.SUBTYPE)],
         overruled=sum("OVERRULED" in {m.name for m in c.marks} for c in cells),
         disagreements=sum("DISAGREEMENT" in {m.name for m in c.marks} for c in cells),
         adequacy=limits.of(total),
+        confusion=confusion,
+    )
+
+
+def numbers_of_counts(
+    *,
+    counts: Sequence[tuple[str, int]],
+    leukocytes: int,
+    differential: Sequence[ClassCount],
+    blasts: int,
+    morphological_blasts: Proportion,
+    subtypes: Sequence[ClassCount],
+    unclassified: Sequence[tuple[Stage, int]],
+    overruled: int,
+    disagreements: int,
+    adequacy: Adequacy,
+    confusion: tuple[tuple[int, int], tuple[int, int]] | None,
+) -> Numbers:
+    """Integer counts, just counted or read from their rows, and what is computed from them."""
+    proportion = Proportion(blasts, leukocytes)
+    rejected = dict(unclassified)
+    in_doubt = rejected[Stage.WBC_CLASS] + rejected[Stage.MALIGNANCY]
+    white = leukocytes + in_doubt
+    return Numbers(
+        counts=tuple(counts),
+        leukocytes=leukocytes,
+        differential=tuple(differential),
+        blasts=proportion,
+        morphological_blasts=morphological_blasts,
+        blast_bounds=(100 * blasts / white, 100 * (blasts + in_doubt) / white) if white else None,
+        corrected=corrected_fraction(proportion, confusion) if confusion else None,
+        subtypes=tuple(subtypes),
+        unclassified=tuple(unclassified),
+        overruled=overruled,
+        disagreements=disagreements,
+        adequacy=adequacy,
+    )
+
+
+def numbers_of_analysis(analysis: Analysis, *, limits: AdequacyLimits) -> Numbers:
+    """`numbers_of`, by the classes and the confusion of the analysis's own bundle."""
+    return numbers_of(
+        analysis.cells,
+        wbc_classes=analysis.wbc_classes,
+        limits=limits,
+        confusion=analysis.bundle.confusion,
     )
 
 

@@ -13,6 +13,7 @@ from domain.image import ScaleFrom, Verdict
 
 __all__ = ["SUBTYPE_WORDS", "Finding", "Flag", "finding_of"]
 
+FOR_REVIEW = "For review by a haematopathologist."
 SUBTYPE_WORDS = {"early_pre_b": "Early Pre-B", "pre_b": "Pre-B", "pro_b": "Pro-B"}
 
 
@@ -55,14 +56,15 @@ def finding_of(
     *,
     review_threshold_percent: float,
     specimen_identified: bool,
+    verified: bool = False,
 ) -> Finding:
-    """Flags in the order of `Flag`, sentences for a reader, the last always asking for review."""
+    """Flags in the order of `Flag`, sentences for a reader, the last asking for review until a person
+    has verified the report."""
     flags = _flags(
         analysis, numbers, review_threshold_percent, specimen_identified=specimen_identified
     )
-    return Finding(
-        flags=flags, sentences=_sentences(analysis, numbers, flags, review_threshold_percent)
-    )
+    said = _sentences(analysis, numbers, flags, review_threshold_percent)
+    return Finding(flags=flags, sentences=said if verified else (*said, FOR_REVIEW))
 
 
 def _flags(
@@ -146,7 +148,6 @@ def _sentences(
         )
     if Flag.NOT_COMMISSIONED in flags and analysis.evaluable:
         said.append("This bundle has not been commissioned with this laboratory's own images.")
-    said.append("For review by a haematopathologist.")
     return tuple(said)
 
 

@@ -55,17 +55,28 @@ class CaseEvent(StrEnum):
     GIVEN_UP = "given up"
     RETRIED = "retried"  # by a person, from the analysis on
     REPORT_RETRIED = "report retried"  # by a person, from the report on
+    REVISED = "revised"  # by a person; a new report is to be made
 
+
+# where a report has been issued, or its revision is under way
+_REVISABLE = (
+    CaseState.ANALYSED,
+    CaseState.REPORTING,
+    CaseState.DELIVERING,
+    CaseState.DELIVERED,
+    CaseState.REPORTED,
+    CaseState.UNDELIVERED,
+)
 
 CASE_ENDS = frozenset(
     {CaseState.DELIVERED, CaseState.REPORTED, CaseState.UNDELIVERED, CaseState.FAILED}
 )
 
-# A new object opens the case again whatever it is doing: a step that holds it finds at its commit
-# that the lease is gone, and so did not happen.
+# A new object opens the case again whatever it is doing, and a person's revision its report: a step
+# that holds the case finds at its commit that the lease is gone, and so did not happen.
 CASE_TABLE: dict[tuple[CaseState, CaseEvent], CaseState] = {
-    (state, CaseEvent.OBJECT_STORED): CaseState.RECEIVING for state in CaseState
-} | {
+    **{(state, CaseEvent.OBJECT_STORED): CaseState.RECEIVING for state in CaseState},
+    **{(state, CaseEvent.REVISED): CaseState.ANALYSED for state in _REVISABLE},
     (CaseState.RECEIVING, CaseEvent.COMPLETED): CaseState.READY,
     (CaseState.READY, CaseEvent.ANALYSIS_CLAIMED): CaseState.ANALYSING,
     (CaseState.ANALYSING, CaseEvent.ANALYSIS_DONE): CaseState.ANALYSED,
@@ -122,6 +133,7 @@ class CompletedBy(StrEnum):
 class ReportStatus(StrEnum):
     PRELIMINARY = "preliminary"
     AMENDED = "amended"  # preliminary, and names the one it replaces
+    VERIFIED = "verified"  # signed by a person; names the one that was signed
 
 
 def next_case_state(state: CaseState, event: CaseEvent) -> CaseState:

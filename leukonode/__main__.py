@@ -19,6 +19,8 @@ from leukonode.commands import (
     database,
     dicom,
     models,
+    reports,
+    reproduce,
     service,
     training,
 )
@@ -49,7 +51,7 @@ def _options(
 
 _state = {"trace": False}
 
-for _module in (service, analyze, dicom, cases, training):
+for _module in (service, analyze, dicom, cases, reports, reproduce, training):
     _module.register(app)
 assembling.register(models.app)
 app.add_typer(models.app, name="models")

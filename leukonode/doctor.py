@@ -40,6 +40,7 @@ def examine(settings: Settings) -> list[Examined]:
         _disk(settings),
         _port(settings),
         _database(settings),
+        *_blocked(settings),
         *_destinations(settings),
         Examined(
             verdict=Judgement.NOTE,
@@ -140,6 +141,35 @@ def _database(settings: Settings) -> Examined:
         Judgement.WRONG if not found.ok else Judgement.NOTE if found.warnings else Judgement.GOOD
     )
     return Examined(verdict=verdict, what="database", said=said)
+
+
+def _blocked(settings: Settings) -> Iterator[Examined]:
+    """Reports that the gate kept back: a drawing said other numbers than the database."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.database import Database
+    from db.embedded import url_of_running
+    from db.errors import DatabaseError
+    from db.queries import blocked_reports
+
+    url = settings.database_url or url_of_running(settings.data_dir)
+    if not url:
+        return
+    database = Database(url)
+    try:
+        with database.reading() as conn:
+            blocked = blocked_reports(conn)
+    except (DatabaseError, SQLAlchemyError):
+        return  # said by the finding about the database
+    finally:
+        database.close()
+    if blocked:
+        yield Examined(
+            verdict=Judgement.WRONG,
+            what="blocked reports",
+            said=f"{len(blocked)} say other numbers than the database and stay here: "
+            f"{', '.join(c[:8] for c in blocked[:5])}; `leukonode case ID` shows which numbers",
+        )
 
 
 def _destinations(settings: Settings) -> Iterator[Examined]:

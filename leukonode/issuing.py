@@ -1,4 +1,6 @@
-"""Issue a report: its drawings into the store; and the analysis of a case that could not be read."""
+"""Issue a report: its drawings, through the gate, into the store; and the analysis of a case that
+could not be read.
+"""
 
 import platform
 from collections.abc import Sequence
@@ -7,42 +9,50 @@ from dataclasses import replace
 from db.reporting_rows import IssuedReport, ObjectKind, ReportObject
 from dicom_node.headers import InstanceHeader
 from domain.analysis import Analysis, BundleInfo, StageFailure
+from domain.counts import Numbers
 from domain.identities import InstanceUID, SeriesUID, SopClassUID
 from domain.image import ImageReading, ScaleFrom, Verdict, Viability
 from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
 from leukonode.store import FolderStore, Shelf, sha256_of
 from reporting.encapsulated import encapsulated_pdf
+from reporting.figures import figures_of
+from reporting.gate import differences_in_pdf_object, differences_in_sr
 from reporting.pdf import pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
 from reporting.sr import sr_document
 
-__all__ = ["context_of", "issue", "predecessor_of", "unread_analysis"]
+__all__ = ["NumbersDiffer", "context_of", "issue", "predecessor_of", "unread_analysis"]
 
 _PDF_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.104.1")
 _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
-def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
-    """Draw PDF and SR and lay both in the store; durable on return."""
+class NumbersDiffer(RuntimeError):
+    """A drawing says other numbers than the database: it must not leave. `differences` says which."""
+
+    def __init__(self, differences: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{len(differences)} numbers of the drawn report differ from the database; it stays here"
+        )
+        self.differences = differences
+
+
+def issue(report: Report, store: FolderStore, *, stored: Numbers) -> tuple[ReportObject, ...]:
+    """Draw PDF and SR, read both back, and lay them in the store; durable on return.
+
+    `stored` are the numbers that the database holds. NumbersDiffer when a drawing says others.
+    """
+    pdf, sr = encapsulated_pdf(report, pdf_bytes(report)), sr_document(report)
+    expected = figures_of(replace(report, numbers=stored))
+    differing = (*differences_in_pdf_object(expected, pdf), *differences_in_sr(expected, sr))
+    if differing:
+        raise NumbersDiffer(differing)
+    uids = report.uids
     return (
-        _stored(
-            store,
-            encapsulated_pdf(report, pdf_bytes(report)),
-            ObjectKind.PDF,
-            _PDF_CLASS,
-            report.uids.pdf_instance,
-            report.uids.pdf_series,
-        ),
-        _stored(
-            store,
-            sr_document(report),
-            ObjectKind.SR,
-            _SR_CLASS,
-            report.uids.sr_instance,
-            report.uids.sr_series,
-        ),
+        _stored(store, pdf, ObjectKind.PDF, _PDF_CLASS, uids.pdf_instance, uids.pdf_series),
+        _stored(store, sr, ObjectKind.SR, _SR_CLASS, uids.sr_instance, uids.sr_series),
     )
 
 

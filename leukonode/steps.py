@@ -26,7 +26,7 @@ from db.analysing import (
     finish_analysis,
     give_up_analysis,
 )
-from db.analysis_rows import load_analysis
+from db.analysis_rows import load_analysis, load_numbers
 from db.database import Database, Transaction
 from db.delivering import (
     DeliveryClaim,
@@ -41,23 +41,23 @@ from db.receiving import complete_case
 from db.reporting_rows import (
     ReportClaim,
     ReportObject,
+    block_report,
     claim_report,
     extend_report_lease,
     fail_report,
     finish_report,
 )
 from dicom_node.errors import log_failure
-from dicom_node.headers import InstanceHeader, read_header
-from dicom_node.levels import choose_levels
+from dicom_node.headers import InstanceHeader
 from dicom_node.peers import Peer
 from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
-from domain.cells import Stage
-from domain.counts import AdequacyLimits, numbers_of
+from domain.counts import AdequacyLimits, numbers_of_analysis
 from domain.identities import CaseId
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
-from leukonode.issuing import context_of, issue, predecessor_of, unread_analysis
+from leukonode.chosen import headers_to_read
+from leukonode.issuing import NumbersDiffer, context_of, issue, predecessor_of, unread_analysis
 from leukonode.reading import (
     ChildDied,
     Reading,
@@ -67,7 +67,7 @@ from leukonode.reading import (
     pictures_to_bytes,
 )
 from leukonode.settings import Destination, Settings
-from leukonode.store import FolderStore
+from leukonode.store import FolderStore, sha256_of
 from reporting.report import Producer, report_of
 
 __all__ = ["House", "analyse", "complete", "deliver", "report"]
@@ -119,12 +119,7 @@ def analyse(house: House, case_id: CaseId) -> None:
         raise
     if analysis is None:
         return
-    numbers = numbers_of(
-        analysis.cells,
-        wbc_classes=analysis.bundle.model(Stage.WBC_CLASS).classes,
-        limits=_limits(house.settings),
-        confusion=analysis.bundle.confusion,
-    )
+    numbers = numbers_of_analysis(analysis, limits=_limits(house.settings))
     with house.database.transaction() as tx:
         finish_analysis(tx, claim, analysis, numbers, now=house.now())
 
@@ -189,18 +184,11 @@ def _unread(house: House, headers: tuple[InstanceHeader, ...], reason: str) -> R
 
 
 def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[InstanceHeader, ...]:
-    """The instances that the cascade reads, in a fixed order. Labels, overviews and the other levels
-    of a slide are left out, unless nothing else was sent: then the report says why."""
-    headers = tuple(
-        read_header(house.store.path(i.store_key), sha256=i.sha256)
-        for i in sorted(instances, key=lambda i: i.instance_uid)
-    )
-    analysed, _ = choose_levels(headers, um_per_px=house.bundle_info.um_per_px)
-    return analysed or headers
+    return headers_to_read(house.store, instances, um_per_px=house.bundle_info.um_per_px)
 
 
 def report(house: House, case_id: CaseId) -> None:
-    """Door 4: draw the analysis as PDF and SR, and issue both."""
+    """Door 4: draw the analysis as PDF and SR, and issue both, if they say what the database does."""
     with house.database.transaction() as tx:
         claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
@@ -210,6 +198,9 @@ def report(house: House, case_id: CaseId) -> None:
             house, lambda tx: extend_report_lease(tx, claim, lease=house.lease, now=house.now())
         ):
             objects = _drawn(house, claim)
+    except NumbersDiffer as error:
+        _alarm(house, claim, error)
+        return
     except Exception as error:
         with house.database.transaction() as tx:
             fail_report(
@@ -226,14 +217,25 @@ def report(house: House, case_id: CaseId) -> None:
             claim,
             objects=objects,
             destinations=[d.name for d in house.settings.destinations],
-            issued_at=claim.analysed_at,
+            issued_at=claim.issued_at,
             now=house.now(),
+        )
+
+
+def _alarm(house: House, claim: ReportClaim, error: NumbersDiffer) -> None:
+    """Nothing leaves, and drawing it again would give the same: a person has to look."""
+    with house.database.transaction() as tx:
+        blocked = block_report(tx, claim, differences=error.differences, now=house.now())
+    if blocked:
+        log.error(
+            "case %s: %s; `leukonode case %s` shows which", claim.case_id, error, claim.case_id
         )
 
 
 def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
     with house.database.reading() as conn:
         analysis = load_analysis(conn, claim.analysis_id)
+        stored = load_numbers(conn, claim.analysis_id, reviewed=claim.counted_after)
     context, _ = context_of(_to_be_read(house, claim.instances))
     gallery, overviews = pictures_from(house.store.crops(claim.analysis_id))
     drawn = report_of(
@@ -242,7 +244,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         case_id=claim.case_id,
         analysis_ordinal=claim.ordinal,
         revision=claim.revision,
-        issued_at=claim.analysed_at,
+        issued_at=claim.issued_at,
         completed_by=_completeness(claim, house.settings),
         producer=house.producer,
         limits=_limits(house.settings),
@@ -250,8 +252,9 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         predecessor=predecessor_of(claim.previous),
         gallery=gallery,
         overviews=overviews,
+        reviews=claim.reviews,
     )
-    return issue(drawn, house.store)
+    return issue(drawn, house.store, stored=stored)
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:
@@ -277,6 +280,12 @@ def deliver(house: House, delivery_id: str) -> None:
         _end(house, claim, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
         return
     objects = tuple(o for o in claim.objects if o.instance_uid not in claim.taken)
+    changed = [o.kind.value for o in objects if not _as_issued(house, o)]
+    if changed:
+        reason = f"{' and '.join(changed)} in the store is not what was issued; restore the store"
+        log.error("case %s: %s", claim.case_id, reason)
+        _end(house, claim, DeliveryOutcome.GIVEN_UP, reason)
+        return
     try:
         with _held(
             house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
@@ -297,6 +306,14 @@ def deliver(house: House, delivery_id: str) -> None:
                 now=house.now(),
             )
         _finish(house, tx, claim, outcome)
+
+
+def _as_issued(house: House, stored: ReportObject) -> bool:
+    """Only the bytes that went through the gate leave."""
+    try:
+        return sha256_of(house.store.path(stored.store_key)) == stored.sha256
+    except FileNotFoundError:
+        return False
 
 
 def _destination(settings: Settings, name: str) -> Destination | None:

@@ -17,7 +17,7 @@ from reporting.headers import (
     reference,
     result_header,
 )
-from reporting.report import UNVERIFIED, Report
+from reporting.report import Report
 
 __all__ = ["encapsulated_pdf"]
 
@@ -38,7 +38,7 @@ def encapsulated_pdf(report: Report, pdf: bytes) -> bytes:
     dataset.BurnedInAnnotation = "YES"
     dataset.DocumentTitle = report.title
     dataset.ConceptNameCodeSequence = [code_item(codes.PDF_TITLE)]
-    dataset.VerificationFlag = UNVERIFIED
+    dataset.VerificationFlag = report.verification
     dataset.SourceInstanceSequence = [
         reference(e.sop_class_uid, e.instance_uid, codes.SOURCE_IMAGE)
         for e in report.context.evidence

@@ -25,11 +25,13 @@ __all__ = [
     "code_item",
     "evidence_sequence",
     "part10",
+    "person_value",
     "predecessor_sequence",
     "reference",
     "result_header",
 ]
 
+VALUE_CHARACTERS = 64  # of LO, and of a component group of PN
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})
 
@@ -170,6 +172,17 @@ def _put(dataset: Dataset, keyword: str, value: str) -> None:
         except (ValueError, OverflowError):
             return
     dataset[tag] = element
+
+
+def person_value(keyword: str, value: str) -> DataElement:
+    """A value that a person typed, in the form its VR can hold: no backslash, which would part it in
+    two, no control character, at most 64 characters (PS3.5 6.2)."""
+    plain = "".join(" " if c < " " or c in "\\\x7f" else c for c in value)
+    kept = plain.encode("utf-8", "replace").decode("utf-8").strip()[:VALUE_CHARACTERS]
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"{keyword} is no attribute of DICOM")
+    return DataElement(tag, dictionary_VR(tag), kept, validation_mode=config.IGNORE)
 
 
 def _equipment(dataset: Dataset, report: Report) -> None:

@@ -34,7 +34,7 @@ def pdf_bytes(report: Report) -> bytes:
         subject=f"Case {report.case_id}, revision {report.revision}",
         creator=report.producer.model,
         producer=report.producer.model,
-        keywords=["unverified", "research use"],
+        keywords=[report.verification.lower(), "research use"],
         lang="en-US",
         invariant=1,
         initialFontName=REGULAR,

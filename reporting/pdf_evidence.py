@@ -3,6 +3,7 @@
 Both are bounded: what does not fit is counted in words, and is in `result.json`.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from reportlab.lib.units import mm
@@ -38,13 +39,21 @@ def gallery_section(report: Report, width: float) -> list[Any]:
             NOTE,
         )
     )
-    uncertain = most_uncertain(tuple(cell for _, cell in crops))
+    uncertain = most_uncertain(
+        tuple(cell for _, cell in crops if cell.number not in report.reclassified)
+    )
     for name, group in _groups(crops):
         all_of_it = sum(
             c.cell_class is CellClass.WHITE_BLOOD_CELL and _group_name(c) == name
             for c in report.analysis.cells
         )
-        said += _rows(f"{name}: {len(group)} of {all_of_it} shown", group, uncertain, width)
+        said += _rows(
+            f"{name}: {len(group)} of {all_of_it} shown",
+            group,
+            uncertain,
+            width,
+            by_person=report.reclassified,
+        )
     return said
 
 
@@ -92,6 +101,8 @@ def _rows(
     group: list[tuple[GalleryCrop, Cell]],
     uncertain: frozenset[int],
     width: float,
+    *,
+    by_person: Collection[int],
 ) -> list[Any]:
     column = width / ACROSS
     pictures = [
@@ -99,7 +110,7 @@ def _rows(
             crop,
             cell,
             words=_words(cell),
-            probability=f"p {certainty(cell):.2f}",
+            probability="by a person" if cell.number in by_person else f"p {certainty(cell):.2f}",
             uncertain=cell.number in uncertain,
             side=column - 6,
         )

@@ -1,4 +1,5 @@
-"""What every page of the PDF carries: whose report it is, that nobody has verified it, page x of y.
+"""What every page of the PDF carries: whose report it is, who has verified it or that nobody has,
+page x of y.
 
 With untrained models each page also has a black band that says so as text, and the words across
 its whole width.
@@ -18,7 +19,8 @@ from reportlab.pdfgen.canvas import Canvas
 
 from reporting.fonts import BOLD, REGULAR, drawable, face
 from reporting.headers import moment
-from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, UNVERIFIED, Report
+from reporting.persons import signed_words
+from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, Report
 from reporting.words import date_words, legible, person_words, short
 
 __all__ = [
@@ -98,7 +100,8 @@ def _head(canvas: Canvas, report: Report) -> None:
     canvas.setFillColor(INK)
     canvas.setFont(BOLD, 13)
     canvas.drawString(left, y, "Blood smear report")
-    amended = f", amended (revision {report.revision})" if report.predecessor else ""
+    kind = "verified" if report.signature else "amended"
+    amended = f", {kind} (revision {report.revision})" if report.predecessor else ""
     canvas.setFont(REGULAR, 9)
     canvas.setFillColor(GREY)
     canvas.drawString(
@@ -108,13 +111,14 @@ def _head(canvas: Canvas, report: Report) -> None:
     )
     canvas.setFillColor(INK)
     canvas.setFont(BOLD, 12)
-    box = stringWidth(UNVERIFIED, BOLD, 12) + 12
+    box = stringWidth(report.verification, BOLD, 12) + 12
     canvas.setStrokeColor(INK)
     canvas.setLineWidth(1.4)
     canvas.rect(right - box, y - 5, box, 18)
-    canvas.drawCentredString(right - box / 2, y, UNVERIFIED)
+    canvas.drawCentredString(right - box / 2, y, report.verification)
     canvas.setFont(BOLD, 9)
-    canvas.drawString(left, y - 14, f"{SUGGESTED}.")
+    status = drawable(f"{signed_words(report) or SUGGESTED}.")
+    canvas.drawString(left, y - 14, fitted(status, right - left - box - 8, 9, BOLD))
     canvas.setFont(REGULAR, 9)
     patient, context = report.context.patient, report.context
     parts = (

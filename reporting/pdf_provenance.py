@@ -64,7 +64,6 @@ def provenance_section(report: Report, width: float) -> list[Any]:
         Spacer(0, 3),
         *_models(report, width),
         *_failures(report),
-        *_history(report),
         *_evidence(report, width),
     ]
 
@@ -105,20 +104,6 @@ def _failures(report: Report) -> list[Any]:
         if len(warnings) > WARNINGS_LISTED:
             said.append(text(f"{len(warnings) - WARNINGS_LISTED} further warnings.", NOTE))
     return said
-
-
-def _history(report: Report) -> list[Any]:
-    if report.predecessor is None:
-        return []
-    old = report.predecessor
-    return [
-        *heading("Amendment history", needs=20 * mm),
-        text(
-            f"Revision {report.revision} replaces revision {old.revision}: report "
-            f"{old.pdf.instance_uid}, structured report {old.sr.instance_uid}.",
-            SMALL,
-        ),
-    ]
 
 
 def _evidence(report: Report, width: float) -> list[Any]:

@@ -20,6 +20,7 @@ from reporting.headers import moment
 from reporting.pdf_evidence import gallery_section, overview_section
 from reporting.pdf_frame import GREY
 from reporting.pdf_parts import BlastBar, SmallBar
+from reporting.pdf_persons import persons_section
 from reporting.pdf_provenance import provenance_section
 from reporting.pdf_typography import (
     BIG,
@@ -35,6 +36,7 @@ from reporting.pdf_typography import (
     table,
     text,
 )
+from reporting.persons import status_sentences
 from reporting.report import Report
 from reporting.words import (
     FLAG_WORDS,
@@ -100,6 +102,7 @@ def story(report: Report, *, width: float) -> list[Any]:
         *_quality(report, width),
         *gallery_section(report, width),
         *overview_section(report, width),
+        *persons_section(report, width),
         *provenance_section(report, width),
     ]
 
@@ -134,14 +137,7 @@ def _who(report: Report, width: float) -> list[Any]:
 
 def _finding(report: Report) -> list[Any]:
     said: list[Any] = heading("Finding")
-    if report.predecessor is not None:
-        said.append(
-            text(
-                f"Amended report. It replaces revision {report.predecessor.revision} "
-                f"(document {report.predecessor.pdf.instance_uid}).",
-                BODY,
-            )
-        )
+    said += [text(sentence, BODY) for sentence in status_sentences(report)]
     first, *others = report.finding.sentences
     said.append(text(first, LEAD))
     if others:

@@ -1,6 +1,6 @@
 """Read the numbers back out of made drawings, to compare them with `figures.figures_of`.
 
-In      text of the PDF (`pdftotext -layout` or `-raw`, which keep rows together), bytes of the SR, a result's dict
+In      text of the PDF (`pdf_text`; any reader that keeps rows together), bytes of the SR, a result's dict
 Out     the same flat names and forms as `figures_of`: what differs between them is a fault
 Each drawing is read by its own words and codes, not by how it was made. A number said twice with
 different values raises: text of the patient's own can't slip a number in.
@@ -20,6 +20,7 @@ from domain.study import Code
 from reporting import codes
 from reporting.figures import one_decimal, ratio
 from reporting.pdf_sections import NO_PATTERN, ROW
+from reporting.persons import PERSONS_HEADING
 from reporting.words import class_words
 
 __all__ = ["Ambiguous", "numbers_in_pdf_text", "numbers_in_result", "numbers_in_sr"]
@@ -34,8 +35,8 @@ class Ambiguous(ValueError):
 
 
 def numbers_in_pdf_text(text: str) -> dict[str, str]:
-    """Numbers by name, from the PDF's text."""
-    line = re.sub(r"\s+", " ", text)
+    """Numbers by name, from the PDF's text up to where persons' own words begin."""
+    line = re.sub(r"\s+", " ", text).partition(PERSONS_HEADING)[0]
     found: dict[str, str] = {}
     for name, label in _fraction_labels():
         for count, percent, low, high in _matches(line, label, _FRACTION):

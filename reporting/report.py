@@ -1,7 +1,9 @@
 """The report value: one frozen thing that every drawing reads and none changes.
 
-In      who and what (StudyContext), what the cascade gave (Analysis), who made it, when, which try
+In      who and what (StudyContext), what the cascade gave (Analysis), what persons did since (Review),
+        who made it, when, which try
 Out     Report: numbers, finding and UIDs computed here once, so that PDF, SR and JSON can't disagree
+`analysis` and `numbers` are with the reclassifications of persons; `numbers_as_read` without.
 UIDs are derived from case, analysis ordinal and revision: the same report made again is the same
 objects. Pure: no files, no clock, no randomness.
 """
@@ -12,12 +14,14 @@ from datetime import datetime, timedelta
 
 from domain.analysis import Analysis
 from domain.cells import CellClass, Stage
-from domain.counts import AdequacyLimits, Numbers, numbers_of
+from domain.counts import AdequacyLimits, Numbers, numbers_of_analysis
 from domain.finding import Finding, finding_of
 from domain.identities import CaseId, InstanceUID, SeriesUID, SopClassUID, derived_uid
 from domain.image import Pixels, Verdict
+from domain.reviews import Review, reclassifications_of, reviewed, signature_of
 from domain.states import ReportStatus
 from domain.study import StudyContext
+from reporting.gallery import gallery_cells
 from reporting.nameable import nameable
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "SUGGESTED",
     "UNTRAINED",
     "UNVERIFIED",
+    "VERIFIED",
     "GalleryCrop",
     "ObjectRef",
     "Overview",
@@ -37,6 +42,7 @@ __all__ = [
 ]
 
 UNVERIFIED = "UNVERIFIED"
+VERIFIED = "VERIFIED"
 SUGGESTED = "Suggested, to be confirmed by a haematopathologist"
 RESEARCH_USE = "Research use only. Not a medical device."
 UNTRAINED = "UNTRAINED MODELS"
@@ -132,6 +138,28 @@ class Report:
     limits: AdequacyLimits
     gallery: tuple[GalleryCrop, ...]
     overviews: tuple[Overview, ...]
+    reviews: tuple[Review, ...]  # every act of a person on the case up to this report, in order
+    numbers_as_read: Numbers  # as the networks called the cells
+
+    @property
+    def signature(self) -> Review | None:
+        """Who verified this very report; None while nobody has."""
+        return signature_of(self.reviews, analysis_ordinal=self.analysis_ordinal)
+
+    @property
+    def verification(self) -> str:
+        """Verification Flag (PS3.3 C.17.2): VERIFIED once a person has signed."""
+        return VERIFIED if self.signature is not None else UNVERIFIED
+
+    @property
+    def disclaimer(self) -> str:
+        """What every drawing says of how far it is to be trusted."""
+        return f"{VERIFIED}. {RESEARCH_USE}" if self.signature is not None else DISCLAIMER
+
+    @property
+    def reclassified(self) -> dict[int, tuple[Review, ...]]:
+        """By cell number, what persons called cells of this analysis; the last word counts."""
+        return reclassifications_of(self.reviews, analysis_ordinal=self.analysis_ordinal)
 
     @property
     def untrained(self) -> bool:
@@ -147,6 +175,8 @@ class Report:
         """Document title and series description; at most 64 characters, no patient data."""
         kind = "LeukoNode blood smear report"
         amended = ", amended" if self.predecessor else ""
+        if self.signature is not None:
+            amended = ", verified"
         return f"{UNTRAINED}: {kind}{amended}" if self.untrained else f"{kind}{amended}"
 
     @property
@@ -185,16 +215,20 @@ def report_of(
     predecessor: Predecessor | None = None,
     gallery: tuple[GalleryCrop, ...] = (),
     overviews: tuple[Overview, ...] = (),
+    reviews: tuple[Review, ...] = (),
 ) -> Report:
-    """The report of an analysis. ValueError when `issued_at` is not in UTC."""
+    """The report of an analysis as the networks gave it, with the reviews of the case so far.
+
+    ValueError when `issued_at` is not in UTC, or when a report is signed that replaces none: the
+    signature is of one that was issued before."""
     if issued_at.utcoffset() != timedelta(0):
         raise ValueError(f"a report is issued at a time in UTC, not at {issued_at!r}")
-    numbers = numbers_of(
-        analysis.cells,
-        wbc_classes=analysis.bundle.model(Stage.WBC_CLASS).classes,
-        limits=limits,
-        confusion=analysis.bundle.confusion,
-    )
+    signed = signature_of(reviews, analysis_ordinal=analysis_ordinal) is not None
+    if signed and predecessor is None:
+        raise ValueError("a signed report names the one that was signed, and there is none")
+    as_read = numbers_of_analysis(analysis, limits=limits)
+    analysis = reviewed(analysis, reviews, analysis_ordinal=analysis_ordinal)
+    numbers = numbers_of_analysis(analysis, limits=limits)
     context = nameable(context)
     return Report(
         context=context,
@@ -205,11 +239,12 @@ def report_of(
             numbers,
             review_threshold_percent=review_threshold_percent,
             specimen_identified=context.specimen is not None,
+            verified=signed,
         ),
         case_id=case_id,
         analysis_ordinal=analysis_ordinal,
         revision=revision,
-        status=ReportStatus.AMENDED if predecessor else ReportStatus.PRELIMINARY,
+        status=_status(signed=signed, amended=predecessor is not None),
         issued_at=issued_at,
         completed_by=completed_by,
         uids=_uids(case_id, analysis_ordinal, revision),
@@ -218,9 +253,24 @@ def report_of(
         leukocytes_wanted=analysis.leukocytes_wanted,
         review_threshold_percent=review_threshold_percent,
         limits=limits,
-        gallery=gallery,
+        gallery=_in_order(gallery, analysis) if reviews else gallery,
         overviews=overviews,
+        reviews=reviews,
+        numbers_as_read=as_read,
     )
+
+
+def _status(*, signed: bool, amended: bool) -> ReportStatus:
+    if signed:
+        return ReportStatus.VERIFIED
+    return ReportStatus.AMENDED if amended else ReportStatus.PRELIMINARY
+
+
+def _in_order(gallery: tuple[GalleryCrop, ...], analysis: Analysis) -> tuple[GalleryCrop, ...]:
+    """The crops were chosen before persons renamed cells: blasts first again."""
+    shown = gallery_cells(analysis, limit=len(analysis.cells))
+    place = {cell.number: n for n, cell in enumerate(shown)}
+    return tuple(sorted(gallery, key=lambda crop: place.get(crop.cell_number, len(place))))
 
 
 def _uids(case_id: str, ordinal: int, revision: int) -> ReportUids:

@@ -7,6 +7,7 @@ decimal), probabilities to six decimals.
 """
 
 import json
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from domain.cells import Cell, CellClass, Malignancy, Stage, Subtype
 from domain.counts import Adequacy, Corrected, Proportion
 from domain.image import ImageReading
+from domain.reviews import Review
 from reporting.figures import figures_of, one_decimal, ratio
 from reporting.report import UNTRAINED, Report
 from reporting.words import class_words
@@ -94,6 +96,25 @@ def result_of(report: Report, *, with_seconds: bool) -> dict[str, Any]:
         ],
         "warnings": list(dict.fromkeys((*analysis.warnings, *report.context.warnings))),
         "evaluable": analysis.evaluable,
+        **({"reviews": [_review(r) for r in report.reviews]} if report.reviews else {}),
+    }
+
+
+def _review(review: Review) -> dict[str, Any]:
+    """What a person did. The cells and numbers above are with every reclassification."""
+    change = review.change
+    return {
+        "ordinal": review.ordinal,
+        "kind": review.kind.value,
+        "by": review.by,
+        "organization": review.organization,
+        "at": review.at.isoformat(),
+        "comment": review.comment,
+        "analysis": review.analysis_ordinal,
+        "revision": review.revision,
+        "cell": change.cell if change else None,
+        "before": asdict(change.before) if change else None,
+        "after": asdict(change.after) if change else None,
     }
 
 

@@ -1,7 +1,8 @@
 """The report as a DICOM SR: TID 1500 Measurement Report on Comprehensive 3D SR (PS3.3 A.35.13).
 
 In      Report
-Out     a Part 10 file, Explicit VR Little Endian, UNVERIFIED, PRELIMINARY, RESEARCH
+Out     a Part 10 file, Explicit VR Little Endian, RESEARCH; UNVERIFIED and PRELIMINARY until a person
+        has signed, then VERIFIED and FINAL with the person as verifying observer
 Header  reporting.headers; groups of measurements  reporting.sr_groups; codes  reporting.codes
 The tree is made of highdicom's templates and content items; the header is not, because highdicom's
 constructor reads the clock and refuses patient values that are to be repeated as they came.
@@ -34,7 +35,8 @@ from reporting.headers import (
     reference,
     result_header,
 )
-from reporting.report import DISCLAIMER, UNTRAINED, UNVERIFIED, Report
+from reporting.persons import review_words, status_sentences, verifying_observers
+from reporting.report import UNTRAINED, Report
 from reporting.sr_groups import concept, measurement_groups, writable
 
 __all__ = ["sr_document"]
@@ -50,8 +52,10 @@ def sr_document(report: Report) -> bytes:
         modality="SR",
     )
     dataset.CompletionFlag = "PARTIAL" if report.failed else "COMPLETE"
-    dataset.VerificationFlag = UNVERIFIED
-    dataset.PreliminaryFlag = "PRELIMINARY"
+    dataset.VerificationFlag = report.verification
+    dataset.PreliminaryFlag = "FINAL" if report.signature else "PRELIMINARY"
+    if report.signature:
+        dataset.VerifyingObserverSequence = verifying_observers(report)
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.PerformedProcedureCodeSequence = []
     context = report.context
@@ -149,7 +153,7 @@ def _evaluations(report: Report) -> ContainerContentItem:
     said += [
         _code(codes.SUMMARY, _summary(report)),
         _text(codes.FINDING, report.finding.text),
-        _text(codes.COMMENT, DISCLAIMER),
+        _text(codes.COMMENT, report.disclaimer),
         *(_code(codes.FLAG, codes.FLAGS[flag]) for flag in report.finding.flags),
         *(
             _text(codes.FAILED_STAGE, f"{f.stage.value if f.stage else 'analysis'}: {f.reason}")
@@ -163,10 +167,8 @@ def _evaluations(report: Report) -> ContainerContentItem:
             f"{analysis.processor}",
         ),
     ]
-    if report.predecessor is not None:
-        said.append(
-            _text(codes.COMMENT, f"Amended: replaces revision {report.predecessor.revision}")
-        )
+    said += [_text(codes.COMMENT, sentence) for sentence in status_sentences(report)]
+    said += [_text(codes.COMMENT, review_words(review)) for review in report.reviews]
     warnings = dict.fromkeys((*analysis.warnings, *report.context.warnings))
     said += [_text(codes.COMMENT, f"Warning: {w}") for w in warnings]
     container.ContentSequence.extend(said)

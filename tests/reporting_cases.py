@@ -24,6 +24,7 @@ from domain.identities import (
     derived_uid,
 )
 from domain.image import Box, Domain, ImageHeader, ImageReading, ScaleFrom, Verdict, Viability
+from domain.reviews import Reclassification, Review, ReviewKind, called_of, person_calls
 from domain.study import Code, Equipment, EvidenceRef, Patient, Specimen, StudyContext
 from reporting.report import (
     GalleryCrop,
@@ -382,6 +383,46 @@ UNREADABLE = reading(
 )
 
 
+def signed_case() -> Report:
+    """Two cells reclassified by one person, and the report signed by another."""
+    analysis = analysis_of(FEW)
+    when = datetime(2026, 11, 24, 10, 12, tzinfo=UTC)
+    changes = (
+        (213, "blast_cells", "fine chromatin"),
+        (235, "eosinophil", "Platelets 3 <b>near it</b>"),
+    )
+    made = [
+        Review(
+            ordinal=ordinal,
+            kind=ReviewKind.RECLASSIFICATION,
+            by="Okonkwo^Chidi^^Dr.",
+            at=when,
+            comment=comment,
+            analysis_ordinal=1,
+            revision=1,
+            change=Reclassification(
+                cell=number,
+                before=called_of(analysis.cells[number - 1]),
+                after=person_calls(analysis.cells[number - 1], name),
+            ),
+        )
+        for ordinal, (number, name, comment) in enumerate(changes, 1)
+    ]
+    signature = Review(
+        ordinal=3,
+        kind=ReviewKind.SIGNATURE,
+        by="Müller^Anna^^Prof. Dr.",
+        organization="University Hospital",
+        at=when,
+        comment="Leukocytes counted 9",
+        analysis_ordinal=1,
+        revision=2,
+    )
+    return with_pictures(
+        analysis, revision=3, predecessor=predecessor(), reviews=(*made, signature), issued_at=when
+    )
+
+
 def all_cases() -> dict[str, Report]:
     """One report of each kind that the service can issue."""
     confusion = ((280, 20), (12, 190))
@@ -449,6 +490,7 @@ def all_cases() -> dict[str, Report]:
         "five_hundred": with_pictures(analysis_of(FIVE_HUNDRED)),
         "untrained": with_pictures(analysis_of(BLASTS_35, untrained=True)),
         "amended": with_pictures(analysis_of(BLASTS_35), revision=2, predecessor=predecessor()),
+        "signed": signed_case(),
         "bare": report(
             analysis_of(FEW),
             context=StudyContext(patient=Patient(), study_uid=StudyUID("2.25.5")),

@@ -131,6 +131,8 @@ def show_case(
         say(
             f"report {report.revision}, {report.status.value}, {report.issued_at:%Y-%m-%d %H:%M:%S}"
         )
+    for review in found.reviews:
+        say(f"review {review.ordinal}: {review.kind.value} by {review.by}")
     for delivery in found.deliveries:
         say(
             f"delivery {delivery.delivery_id} to {delivery.destination}: {delivery.state.value}, "

@@ -72,8 +72,10 @@ def test_reporting_every_page_says_what_it_is(name, program, tmp_path):
     pages = text_of(program, tmp_path, pdf_bytes(CASES[name]), "-raw").split("\f")[:-1]
     assert pages
     for page in pages:
-        assert "UNVERIFIED" in page
-        assert SUGGESTED in page
+        signed = name == "signed"
+        assert ("UNVERIFIED" in page, "VERIFIED" in page) == (not signed, True)
+        assert (SUGGESTED in page) is not signed
+        assert ("Verified by Müller, Anna, Prof. Dr., University Hospital" in page) is signed
         assert RESEARCH_USE in page
         assert f"of {len(pages)}" in page
         assert ("UNTRAINED MODELS: every number" in page) is (name == "untrained")

@@ -92,6 +92,21 @@ def test_reporting_objects_repeat_patient_and_study_verbatim(make):
     assert purposes == ["109101", "109102"]
 
 
+def test_reporting_a_signature_is_in_the_header_of_both_objects():
+    document, pdf = sr_of("signed"), wrapped("signed")
+    assert (document.VerificationFlag, pdf.VerificationFlag) == ("VERIFIED", "VERIFIED")
+    assert document.PreliminaryFlag == "FINAL"
+    assert document.ContentQualification == "RESEARCH"
+    (observer,) = document.VerifyingObserverSequence
+    assert str(observer.VerifyingObserverName) == "Müller^Anna^^Prof. Dr."
+    assert observer.VerifyingOrganization == "University Hospital"
+    assert observer.VerificationDateTime == "20261124101200.000000+0000"
+    said = " ".join(texts(document, codes.COMMENT))
+    assert "2 cells were reclassified by a person" in said
+    assert "The networks alone counted 12 blasts of 60 leukocytes" in said
+    assert "Cell 235: Neutrophil became Eosinophil" in said
+
+
 @pytest.mark.parametrize("make", [sr_of, wrapped])
 def test_reporting_objects_survive_hostile_values_and_keep_them(make):
     dataset = make("hostile")

@@ -108,4 +108,5 @@ def test_training_drawn_cells_know_their_names():
     assert of_stage[Stage.MALIGNANCY].count(("malignant",)) == 2
     assert of_stage[Stage.WBC_CLASS].count(("blast_cells",)) == 2
     fields = [c.field for c in drawn_cells(Stage.WBC_CLASS, [smear])]
-    assert len(set(fields)) == len(fields) and max(fields) < 0
+    assert len(set(fields)) == len(fields)
+    assert max(fields) < 0

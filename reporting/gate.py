@@ -1,0 +1,53 @@
+"""The gate before anything leaves: drawings are read back and compared with the database's numbers.
+
+In      the numbers that the database holds, by name (`figures.figures_of`); PDF and SR as they would
+        be sent
+Out     the differences, one line each; nothing when every number is said, and no other
+Text in which a number can be read in two ways counts as a difference: nobody knows which is seen.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+
+from pydicom import dcmread
+
+from reporting.pdf_text import pdf_text
+from reporting.readback import Ambiguous, numbers_in_pdf_text, numbers_in_sr
+
+__all__ = ["differences", "differences_in_pdf_object", "differences_in_sr"]
+
+
+def differences_in_pdf_object(expected: Mapping[str, str], document: bytes) -> tuple[str, ...]:
+    """Of an Encapsulated PDF object."""
+    try:
+        pdf = bytes(dcmread(io.BytesIO(document)).EncapsulatedDocument)
+        said = numbers_in_pdf_text(pdf_text(pdf))
+    except ValueError as error:  # Ambiguous is one
+        return (f"PDF: {error}",)
+    return differences("PDF", expected, said)
+
+
+def differences_in_sr(expected: Mapping[str, str], document: bytes) -> tuple[str, ...]:
+    """Of a structured report."""
+    try:
+        said = numbers_in_sr(document)
+    except Ambiguous as error:
+        return (f"SR: {error}",)
+    return differences("SR", expected, said)
+
+
+def differences(
+    drawing: str, expected: Mapping[str, str], said: Mapping[str, str]
+) -> tuple[str, ...]:
+    """
+    >>> differences("SR", {"leukocytes": "204"}, {"leukocytes": "205"})
+    ('SR: leukocytes is 205, the database has 204',)
+    """
+    return tuple(_differing(drawing, expected, said))
+
+
+def _differing(drawing: str, expected: Mapping[str, str], said: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(expected.keys() | said.keys()):
+        told, wanted = said.get(name, "not there"), expected.get(name, "none")
+        if told != wanted:
+            yield f"{drawing}: {name} is {told}, the database has {wanted}"
