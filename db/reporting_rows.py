@@ -55,6 +55,7 @@ __all__ = [
 class ObjectKind(StrEnum):
     PDF = "pdf"  # the Encapsulated PDF object
     SR = "sr"
+    ANNOTATIONS = "annotations"  # of the cells of one image; a report has any number of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ class IssuedReport:
     objects: tuple[ReportObject, ...]
 
     def object(self, kind: ObjectKind) -> ReportObject:
+        """The PDF or the SR."""
         return next(o for o in self.objects if o.kind is kind)
 
 
@@ -236,7 +238,10 @@ def finish_report(
             "status": claim.status.value,
             "replaces": claim.previous.report_id if claim.previous else None,
             "destinations": ", ".join(destinations),
-            **{f"{made.kind.value}_sha256": made.sha256 for made in objects},
+            **{
+                f"{kind.value}_sha256": ", ".join(m.sha256 for m in objects if m.kind is kind)
+                for kind in dict.fromkeys(made.kind for made in objects)
+            },
         },
     )
     if not destinations:
@@ -303,11 +308,16 @@ def reports_of(conn: Connection, case_id: UUID) -> tuple[IssuedReport, ...]:
 
 
 def objects_of(conn: Connection, report_id: UUID) -> tuple[ReportObject, ...]:
-    """The report's objects: PDF, then SR."""
+    """The report's objects in the order they are sent: PDF, SR, then annotations, which a peer is
+    the most likely to refuse."""
     query = (
         select(report_objects)
         .where(report_objects.c.report_id == report_id)
-        .order_by(report_objects.c.kind)
+        .order_by(
+            report_objects.c.kind == ObjectKind.ANNOTATIONS.value,
+            report_objects.c.kind,
+            report_objects.c.instance_uid,
+        )
     )
     return tuple(
         ReportObject(

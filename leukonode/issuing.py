@@ -12,6 +12,7 @@ from domain.image import ImageReading, ScaleFrom, Verdict, Viability
 from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
 from leukonode.store import FolderStore, Shelf, sha256_of
+from reporting.annotations import annotations_of, annotations_series
 from reporting.encapsulated import encapsulated_pdf
 from reporting.pdf import pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
@@ -21,12 +22,14 @@ __all__ = ["context_of", "issue", "predecessor_of", "unread_analysis"]
 
 _PDF_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.104.1")
 _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
+_ANNOTATIONS_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.91.1")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
-def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
-    """Draw PDF and SR and lay both in the store; durable on return."""
-    return (
+def issue(report: Report, store: FolderStore, *, annotations: bool) -> tuple[ReportObject, ...]:
+    """Draw PDF and SR, and where wanted the cells on their images, and lay them in the store; durable
+    on return."""
+    objects = [
         _stored(
             store,
             encapsulated_pdf(report, pdf_bytes(report)),
@@ -37,13 +40,27 @@ def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
         ),
         _stored(
             store,
-            sr_document(report),
+            sr_document(report, cells=annotations),
             ObjectKind.SR,
             _SR_CLASS,
             report.uids.sr_instance,
             report.uids.sr_series,
         ),
-    )
+    ]
+    if annotations:
+        series = SeriesUID(annotations_series(report))
+        objects += [
+            _stored(
+                store,
+                made.content,
+                ObjectKind.ANNOTATIONS,
+                _ANNOTATIONS_CLASS,
+                made.instance_uid,
+                series,
+            )
+            for made in annotations_of(report)
+        ]
+    return tuple(objects)
 
 
 def _stored(

@@ -200,7 +200,7 @@ def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[In
 
 
 def report(house: House, case_id: CaseId) -> None:
-    """Door 4: draw the analysis as PDF and SR, and issue both."""
+    """Door 4: draw the analysis as PDF, SR and annotations, and issue them."""
     with house.database.transaction() as tx:
         claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
@@ -251,7 +251,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         gallery=gallery,
         overviews=overviews,
     )
-    return issue(drawn, house.store)
+    return issue(drawn, house.store, annotations=house.settings.annotations)
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:

@@ -7,7 +7,7 @@ person nor by a haematology analyser; what no public scheme names stands under o
 Code Value is SH: at most 16 characters.
 """
 
-from domain.cells import CellClass, Stage, Subtype, WbcClass
+from domain.cells import UNCLASSIFIED, CellClass, Stage, Subtype, WbcClass
 from domain.finding import Flag
 from domain.study import Code
 
@@ -193,6 +193,31 @@ FLAGS = {
     Flag.FIELD_LIMIT_REACHED: _local("F-FIELDLIMIT", "Reading stopped at the leukocytes wanted"),
     Flag.SPECIMEN_NOT_IDENTIFIED: _local("F-SPECIMEN", "Specimen not identified"),
 }
+
+# the cells that annotations and regions show: category and type of each class counted
+ANATOMICAL_STRUCTURE = _sct("91723000", "Anatomical Structure")
+BLAST_CELL = _sct("312256009", "Blast cell")
+CELL_TYPE = {
+    WbcClass.IMMATURE_NEUTROPHIL.value: _local("C-IMMNEUT", "Immature neutrophil"),
+    WbcClass.BLAST_CELLS.value: BLAST_CELL,
+    WbcClass.LYMPHOCYTES.value: _sct("56972008", "Lymphocyte"),
+    WbcClass.MONOCYTES.value: _sct("55918008", "Monocyte"),
+    WbcClass.MYELOCYTE.value: _sct("4717004", "Neutrophilic myelocyte"),
+    WbcClass.NEUTROPHIL.value: _sct("80153006", "Segmented neutrophil"),
+    WbcClass.PROMYELOCYTE.value: _sct("43446009", "Promyelocyte"),
+    WbcClass.EOSINOPHIL.value: _sct("14793004", "Segmented eosinophil"),
+    WbcClass.BASOPHIL.value: _sct("30061004", "Segmented basophil"),
+    WbcClass.NUCLEATED_RED_BLOOD_CELLS.value: _local("C-NRBC", "Nucleated red blood cell"),
+    CellClass.RED_BLOOD_CELL.value: _sct("41898006", "Erythrocyte"),
+    CellClass.PLATELET.value: _sct("16378004", "Platelet"),
+    UNCLASSIFIED: _local("C-UNCLASSIFIED", "White cell, unclassified"),
+    CellClass.WHITE_BLOOD_CELL.value: _local("C-WHITE", "White cell, class not measured"),
+}
+BY_FORM_LYMPHOCYTE = _local("FORM-LYMPHOCYTE", "Lymphocyte by white-cell class")
+BY_FORM_BLAST = _local("FORM-BLAST", "Blast cell by white-cell class")
+PROBABILITY = _dcm("122157", "Probability")
+MALIGNANCY_PROBABILITY = _local("MALIGNANTPROB", "Probability that the cell is malignant")
+CELL_NUMBER = _local("CELLNO", "Cell number, as in the report")
 
 # one measurement group a stage; the name is the group's tracking identifier
 STAGE_GROUPS = {

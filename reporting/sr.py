@@ -28,6 +28,7 @@ from domain.cells import Stage
 from domain.study import Code
 from reporting import codes
 from reporting.headers import (
+    concept,
     evidence_sequence,
     part10,
     predecessor_sequence,
@@ -35,7 +36,7 @@ from reporting.headers import (
     result_header,
 )
 from reporting.report import DISCLAIMER, UNTRAINED, UNVERIFIED, Report
-from reporting.sr_groups import concept, measurement_groups, writable
+from reporting.sr_groups import measurement_groups, writable
 
 __all__ = ["sr_document"]
 

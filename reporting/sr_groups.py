@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from highdicom.sr import (
     AlgorithmIdentification,
     CodeContentItem,
-    CodedConcept,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
@@ -26,10 +25,12 @@ from domain.counts import Proportion
 from domain.image import ImageReading, Verdict
 from domain.study import Code
 from reporting import codes
+from reporting.cell_groups import evidence_of
 from reporting.figures import one_decimal, ratio
+from reporting.headers import concept
 from reporting.report import Report
 
-__all__ = ["INTERVAL_WORDS", "concept", "measurement_groups", "writable"]
+__all__ = ["INTERVAL_WORDS", "measurement_groups", "writable"]
 
 INTERVAL_WORDS = (
     "95 % interval, exact binomial (Clopper-Pearson): the sampling error of the count alone. "
@@ -39,10 +40,6 @@ CORRECTED_WORDS = (
     "Corrected fraction: Rogan-Gladen estimate from the bundle's own evaluation, with its 95 % "
     "interval (delta method)."
 )
-
-
-def concept(code: Code) -> CodedConcept:
-    return CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
 def writable(text: str) -> str:
@@ -178,17 +175,16 @@ def _image_group(report: Report, index: int, image: ImageReading) -> ContainerCo
     said = [f"Not evaluable: {image.not_evaluable}"] if image.not_evaluable else []
     said += [f"Warning: {w}" for w in dict.fromkeys((*image.header.warnings, *image.warnings))]
     items += [_words(codes.COMMENT, text) for text in said]
-    # a source may be named after its file; its bytes are the evidence's in any case
-    for one in report.context.evidence:
-        if one.sha256 == image.header.sha256 or one.instance_uid == image.header.source:
-            items.append(
-                ImageContentItem(
-                    name=concept(codes.SOURCE_OF_MEASUREMENT),
-                    referenced_sop_class_uid=one.sop_class_uid,
-                    referenced_sop_instance_uid=one.instance_uid,
-                    relationship_type=Relation.CONTAINS,
-                )
+    source = evidence_of(report, image)
+    if source is not None:
+        items.append(
+            ImageContentItem(
+                name=concept(codes.SOURCE_OF_MEASUREMENT),
+                referenced_sop_class_uid=source.sop_class_uid,
+                referenced_sop_instance_uid=source.instance_uid,
+                relationship_type=Relation.CONTAINS,
             )
+        )
     return _group(report, Stage.VIABILITY, items, suffix=f", image {index + 1}")
 
 
