@@ -21,7 +21,7 @@ from highdicom.color import CIELabColor
 from pydicom.dataset import Dataset
 from pydicom.uid import MicroscopyBulkSimpleAnnotationsStorage
 
-from domain.cells import Cell
+from domain.cells import Cell, Stage
 from domain.identities import InstanceUID, SopClassUID, derived_uid
 from domain.image import Box
 from domain.study import Code, EvidenceRef
@@ -30,7 +30,7 @@ from reporting.cell_groups import CellGroup, evidence_of, groups_of, malignancie
 from reporting.headers import code_item, concept, part10, reference, result_header
 from reporting.report import UNTRAINED, Report
 
-__all__ = ["ANNOTATED_CLASSES", "Annotations", "annotations_of", "annotations_series"]
+__all__ = ["ANNOTATED_CLASSES", "Annotations", "annotated", "annotations_of", "annotations_series"]
 
 _SLIDE = SopClassUID("1.2.840.10008.5.1.4.1.1.77.1.6")
 _SLIDE_COORDINATES = SopClassUID("1.2.840.10008.5.1.4.1.1.77.1.3")
@@ -60,25 +60,29 @@ class Annotations:
 
 def annotations_of(report: Report) -> Iterator[Annotations]:
     """One object an image; none of an image without cells, or that is no microscopy image."""
-    number = 0
-    for index, image in enumerate(report.analysis.images):
-        source = evidence_of(report, image)
-        if source is None or source.sop_class_uid not in ANNOTATED_CLASSES:
-            continue
-        groups = groups_of(report, index)
-        if not groups:
-            continue
-        number += 1
+    for number, (index, source) in enumerate(annotated(report), start=1):
+        header = report.analysis.images[index].header
         dataset = _header(report, source, image=index, number=number)
-        largest = max(image.header.width_px, image.header.height_px)
+        largest = max(header.width_px, header.height_px)
         precision = np.float32 if largest < _SINGLE_PRECISION_PX else np.float64
         dataset.AnnotationGroupSequence = [
             _annotation_group(report, group, image=index, number=n, precision=precision)
-            for n, group in enumerate(groups, start=1)
+            for n, group in enumerate(groups_of(report, index), start=1)
         ]
         yield Annotations(
             instance_uid=InstanceUID(dataset.SOPInstanceUID), image=index, content=part10(dataset)
         )
+
+
+def annotated(report: Report) -> Iterator[tuple[int, EvidenceRef]]:
+    """The images that annotations are made of, by their place in the analysis, and what they are."""
+    if not report.measured(Stage.CELL_CLASS):
+        return
+    with_cells = {cell.image for cell in report.analysis.cells}
+    for index, image in enumerate(report.analysis.images):
+        source = evidence_of(report, image)
+        if index in with_cells and source and source.sop_class_uid in ANNOTATED_CLASSES:
+            yield index, source
 
 
 def annotations_series(report: Report) -> str:
@@ -126,7 +130,9 @@ def _header(report: Report, source: EvidenceRef, *, image: int, number: int) -> 
 def _add_specimen(dataset: Dataset, report: Report) -> None:
     """PS3.3 C.7.6.22, where all that it must hold is known."""
     specimen = report.context.specimen
-    if specimen is None or not (specimen.uid and specimen.identifier and specimen.container_identifier):
+    if specimen is None or not (
+        specimen.uid and specimen.identifier and specimen.container_identifier
+    ):
         return
     described = Dataset()
     described.SpecimenIdentifier = specimen.identifier
@@ -154,7 +160,9 @@ def _annotation_group(
         annotated_property_category=concept(codes.ANATOMICAL_STRUCTURE),
         annotated_property_type=concept(group.type_code),
         graphic_type=GraphicTypeValues.POLYGON if outlined else GraphicTypeValues.RECTANGLE,
-        graphic_data=_outlines(group.cells, precision) if outlined else _boxes(group.cells, precision),
+        graphic_data=_outlines(group.cells, precision)
+        if outlined
+        else _boxes(group.cells, precision),
         algorithm_type=AnnotationGroupGenerationTypeValues.AUTOMATIC,
         algorithm_identification=AlgorithmIdentificationSequence(
             name=f"{group.stage.value}: {model.architecture}"[:64],

@@ -7,8 +7,8 @@ the class of form. So the sizes of the groups, summed over the images, are the c
 What was not measured makes no group: where stage 4 failed, white cells are white cells.
 """
 
-from collections.abc import Iterable, Sequence
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from domain.cells import (
@@ -57,6 +57,11 @@ class CellGroup:
     rgb: tuple[int, int, int]
     cells: Sequence[Cell]
 
+    @property
+    def of_stage_3(self) -> bool:
+        """Red cells and platelets."""
+        return self.counted_as in _OF_STAGE_3
+
 
 def groups_of(report: Report, image: int) -> tuple[CellGroup, ...]:
     """Blasts first, then the other leukocytes, the unclassified, nucleated red cells, red cells,
@@ -88,7 +93,9 @@ def probabilities(cells: Iterable[Cell], report: Report) -> list[float | None]:
             found.append(_rejected_p(cell))
             continue
         by_form = cell.wbc_class == name
-        p, index = (cell.wbc_class_p, wbc.get(name)) if by_form else (cell.cell_class_p, kinds.get(name))
+        p, index = (
+            (cell.wbc_class_p, wbc.get(name)) if by_form else (cell.cell_class_p, kinds.get(name))
+        )
         found.append(p[index] if p and index is not None else None)
     return found
 
