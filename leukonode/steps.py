@@ -39,6 +39,7 @@ from db.delivering import (
 )
 from db.receiving import complete_case
 from db.reporting_rows import (
+    ObjectKind,
     ReportClaim,
     ReportObject,
     claim_report,
@@ -74,6 +75,9 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 
 log = logging.getLogger(__name__)
 
+_ONLY_ANNOTATIONS = (
+    "PDF and SR were taken, the annotations were not (`annotations = false` stops sending them)"
+)
 _RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -296,7 +300,7 @@ def deliver(house: House, delivery_id: str) -> None:
                 comment=answer.comment,
                 now=house.now(),
             )
-        _finish(house, tx, claim, outcome)
+        _finish(house, tx, claim, objects, outcome)
 
 
 def _destination(settings: Settings, name: str) -> Destination | None:
@@ -313,7 +317,13 @@ def _sent(house: House, objects: Sequence[ReportObject], destination: Destinatio
     )
 
 
-def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
+def _finish(
+    house: House,
+    tx: Transaction,
+    claim: DeliveryClaim,
+    objects: Sequence[ReportObject],
+    outcome: SendOutcome,
+) -> None:
     refused = [i for i in outcome.instances if not is_success(i.status)]
     if not refused:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
@@ -321,6 +331,10 @@ def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOu
     first = refused[0]
     said = "" if first.status is None else f"the peer answered {first.status:04X}"
     reason = outcome.reason or said or "the peer gave no status"
+    if {i.instance_uid for i in refused} <= {
+        o.instance_uid for o in objects if o.kind is ObjectKind.ANNOTATIONS
+    }:
+        reason += f"; {_ONLY_ANNOTATIONS}"
     if outcome.retryable:
         _try_again_or_give_up(house, tx, claim, reason)
     else:

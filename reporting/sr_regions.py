@@ -40,7 +40,7 @@ def region_groups(report: Report) -> Iterator[ContainerContentItem]:
             number(codes.CELL_NUMBER, cell.number, codes.NO_UNITS, missing=None),
             number(
                 codes.PROBABILITY,
-                p,
+                None if p is None else round(p, 6),  # as `result.json` tells it; DS holds 16
                 codes.NO_UNITS,
                 missing=codes.NOT_ATTEMPTED if p is None else None,
             ),

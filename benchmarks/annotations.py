@@ -1,4 +1,4 @@
-"""How long a million cells take to annotate, and how much memory: `python bench/annotations.py`.
+"""How long a million cells take to annotate, and how much memory: `python benchmarks/annotations.py`.
 
 Draws a slide's cells (a smear's mix: red cells, platelets, white cells with an outline each), makes
 the annotations and reads them back. Prints seconds and the peak resident memory of the process.
