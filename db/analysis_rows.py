@@ -373,6 +373,7 @@ def _cell_row(key: UUID, cell: Cell) -> dict[str, Any]:
         "is_leukocyte": cell.is_leukocyte,
         "is_blast": cell.is_blast,
         "marks": [mark.value for mark in cell.marks],
+        "outline_px": list(cell.outline_px),
     }
 
 
@@ -393,6 +394,7 @@ def _cell(row: RowMapping) -> Cell:
         subtype_p=tuple(row["subtype_p"]),
         final_class=row["final_class"],
         marks=tuple(Mark(m) for m in row["marks"]),
+        outline_px=tuple(row["outline_px"]),
     )
 
 

@@ -63,6 +63,7 @@ DIFFERENCES_TOLD = 20  # of a blocked report, in its audit event
 class ObjectKind(StrEnum):
     PDF = "pdf"  # the Encapsulated PDF object
     SR = "sr"
+    ANNOTATIONS = "annotations"  # of the cells of one image; a report has any number of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class IssuedReport:
     reviewed: int  # ordinal of the last review that it holds; 0: none
 
     def object(self, kind: ObjectKind) -> ReportObject:
+        """The PDF or the SR."""
         return next(o for o in self.objects if o.kind is kind)
 
 
@@ -272,7 +274,10 @@ def finish_report(
             "replaces": claim.previous.report_id if claim.previous else None,
             "reviewed": claim.reviewed,
             "destinations": ", ".join(destinations),
-            **{f"{made.kind.value}_sha256": made.sha256 for made in objects},
+            **{
+                f"{kind.value}_sha256": ", ".join(m.sha256 for m in objects if m.kind is kind)
+                for kind in dict.fromkeys(made.kind for made in objects)
+            },
         },
     )
     if not destinations:
@@ -366,11 +371,16 @@ def reports_of(conn: Connection, case_id: UUID) -> tuple[IssuedReport, ...]:
 
 
 def objects_of(conn: Connection, report_id: UUID) -> tuple[ReportObject, ...]:
-    """The report's objects: PDF, then SR."""
+    """The report's objects in the order they are sent: PDF, SR, then annotations, which a peer is
+    the most likely to refuse."""
     query = (
         select(report_objects)
         .where(report_objects.c.report_id == report_id)
-        .order_by(report_objects.c.kind)
+        .order_by(
+            report_objects.c.kind == ObjectKind.ANNOTATIONS.value,
+            report_objects.c.kind,
+            report_objects.c.instance_uid,
+        )
     )
     return tuple(
         ReportObject(

@@ -29,6 +29,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -347,6 +348,7 @@ cells = Table(
     Column("is_leukocyte", Boolean, nullable=False),
     Column("is_blast", Boolean, nullable=False),
     Column("marks", ARRAY(Text), nullable=False),
+    Column("outline_px", FLOATS, nullable=False, server_default="{}"),  # x, y, x, y, ...
     ForeignKeyConstraint(
         ["analysis_id", "image"], [f"{CASES}.images.analysis_id", f"{CASES}.images.position"]
     ),
@@ -473,7 +475,14 @@ report_objects = Table(
     Column("sha256", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("store_key", _Str, nullable=False),
-    UniqueConstraint("report_id", "kind"),
+    # one PDF and one SR, but annotations for each image
+    Index(
+        "report_objects_report_id_kind_key",
+        "report_id",
+        "kind",
+        unique=True,
+        postgresql_where=text("kind <> 'annotations'"),
+    ),
     schema=CASES,
 )
 

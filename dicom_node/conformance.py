@@ -84,6 +84,11 @@ IMAGE_CLASSES = frozenset(entry.uid for entry in INPUT_CLASSES)
 OUTPUT_CLASSES = (
     Entry(f"{_STORAGE}.104.1", "Encapsulated PDF Storage", "the report"),
     Entry(f"{_STORAGE}.88.34", "Comprehensive 3D SR Storage", "the numbers, coded"),
+    Entry(
+        f"{_STORAGE}.91.1",
+        "Microscopy Bulk Simple Annotations Storage",
+        "the cells on their image, where the setting `annotations` is true",
+    ),
 )
 
 REFUSED_CLASSES = (

@@ -112,6 +112,10 @@ def study_context_of(
                 series_uid=series_uid,
                 sha256=sha256,
                 frames=frames,
+                frame_of_reference_uid=_uid_or_none(elements, "FrameOfReferenceUID"),
+                concatenation_source_uid=_uid_or_none(
+                    elements, "SOPInstanceUIDOfConcatenationSource"
+                ),
             ),
         ),
     )
@@ -123,6 +127,12 @@ def study_context_of(
             f"{damaged}",
         )
     return replace(context, warnings=warnings)
+
+
+def _uid_or_none(elements: Elements, keyword: str) -> str:
+    """Empty for what is no UID: a result could not repeat it."""
+    uid = elements.text(keyword)
+    return uid if is_uid(uid) else ""
 
 
 def several_specimens(elements: Elements) -> bool:

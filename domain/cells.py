@@ -108,13 +108,16 @@ class Mark(StrEnum):
     AT_BORDER = "cut by the image's border"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
     """One detected cell with every stage's probabilities, each in its list's index order.
 
     A stage that did not look at the cell has None and (). A class is None when its stage did not
     look, UNCLASSIFIED when it looked and rejected. `final_class` is what the cell is counted as:
     `red_blood_cell`, `platelet`, a WbcClass, or UNCLASSIFIED (METHOD section 4).
+
+    `outline_px` is stage 3's mask as a polygon within the box: x0, y0, x1, y1, ... of three points
+    or more, the first not repeated; () where the cell has none (red cells, platelets, poor masks).
     """
 
     number: int  # 1-based in the analysis
@@ -132,6 +135,7 @@ class Cell:
     subtype_p: tuple[float, ...] = ()
     final_class: str = UNCLASSIFIED
     marks: tuple[Mark, ...] = ()
+    outline_px: tuple[float, ...] = ()
 
     @property
     def is_leukocyte(self) -> bool:

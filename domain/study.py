@@ -80,6 +80,9 @@ class EvidenceRef:
     series_uid: SeriesUID
     sha256: Sha256
     frames: int = 1
+    frame_of_reference_uid: str = ""
+    # SOP Instance UID of Concatenation Source: what a part of a concatenation is referred to by
+    concatenation_source_uid: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from domain.cells import CellClass, Stage
 from domain.image import Box, Field
 from inference.bundle import Bundle
 from inference.crops import Colour, Crops, square_crops
 from inference.fusion import name_of, sees_malignancy, sees_subtype, sees_wbc
-from inference.manifest import CropStage, NamingStage
+from inference.manifest import CellClassStage, CropStage, NamingStage
+from inference.outlines import outline_of
 from inference.recorder import Recorder
 from inference.stages.cell_class import cell_maps
 from inference.stages.malignancy import malignancy_p
@@ -51,6 +53,7 @@ class Named:
     malignancy_p: tuple[float, ...] = ()
     subtype: str | None = None
     subtype_p: tuple[float, ...] = ()
+    outline: tuple[float, ...] = ()  # of white cells, in pixels of the field
 
 
 def named(found: Sequence[Found], *, bundle: Bundle, recorder: Recorder) -> list[Named] | None:
@@ -91,8 +94,23 @@ def _cell_classes(found: Sequence[Found], bundle: Bundle, recorder: Recorder) ->
         )
         if maps is None:
             return None
-        cells += [Named(cell_class=_kind(p), cell_class_p=p) for p in maps.p]
+        lot = found[start : start + BATCH]
+        cells += [_kind_of(*one, entry) for one in zip(lot, maps.p, maps.masks, strict=True)]
     return cells
+
+
+def _kind_of(
+    found: Found, p: tuple[float, ...], mask: npt.NDArray[np.bool_], entry: CellClassStage
+) -> Named:
+    """Red cells and platelets go without an outline: a smear has thousands, and their boxes tell
+    as much."""
+    kind = _kind(p)
+    outline: tuple[float, ...] = ()
+    if kind is CellClass.WHITE_BLOOD_CELL:
+        outline = outline_of(
+            mask, box=found.box, um_per_px=found.um_per_px, field_um=entry.field_um
+        )
+    return Named(cell_class=kind, cell_class_p=p, outline=outline)
 
 
 def _rows(

@@ -20,6 +20,7 @@ from inference.cells import Found, Named, named
 from inference.crops import Colour, background_of, border_colour_of, elongation
 from inference.errors import UnfitField
 from inference.fusion import final_class_of, marks_of
+from inference.outlines import outline_in_image
 from inference.recorder import Recorder
 from inference.scale import (
     Scale,
@@ -343,6 +344,11 @@ class ImageRun:
                 malignancy=name.malignancy,
                 subtype=name.subtype,
                 at_border=at_border,
+            ),
+            outline_px=outline_in_image(
+                name.outline,
+                origin_px=found.field.origin_px,
+                size_px=(image.width_px, image.height_px),
             ),
         )
 

@@ -1,8 +1,8 @@
 """`leukonode demo`: the whole loop on loopback, with the same program and doors as in a hospital.
 
 Smears (drawn, or given) are made into DICOM, one study each; `leukonode serve` runs as its own
-process; the objects go to it over the network; PDF and SR come back to a small PACS in this
-process. What came back stays in the folder `keep`, with a summary.json.
+process; the objects go to it over the network; PDF, SR and annotations come back to a small PACS
+in this process. What came back stays in the folder `keep`, with a summary.json.
 """
 
 import contextlib
@@ -52,6 +52,7 @@ _QUIET_SECONDS = 2
 _START_SECONDS = 90.0
 _CASE_SECONDS = 600.0
 _PDF_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
+_SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def run_demo(
         with _service(keep, bundle, pacs.port) as node:
             say(f"3  sending {sum(len(s.objects) for s in smears)} objects to {node.ae_title}")
             taken = _send(smears, node)
-            say("4  waiting for PDF and SR to come back to the PACS")
+            say("4  waiting for PDF, SR and annotations to come back to the PACS")
             cases = _waited_for(keep / "service", taken, progress)
     rows = _cases(cases, smears, keep / "returned")
     summary = {"bundle": str(bundle), "cases": rows}
@@ -301,7 +302,7 @@ def _proportion(blasts: Proportion | None) -> dict[str, float | None]:
 
 
 def _kept(smear: _Smear, objects: list[Any], folder: Path) -> dict[str, str]:
-    """Lay a study's objects into a folder of its own: pdf, pdf as DICOM, SR."""
+    """Lay a study's objects into a folder of its own: pdf, pdf as DICOM, SR, annotations."""
     paths: dict[str, str] = {}
     for dataset in objects:
         if dataset.StudyInstanceUID != smear.study_uid:
@@ -313,7 +314,11 @@ def _kept(smear: _Smear, objects: list[Any], folder: Path) -> dict[str, str]:
             pdf.write_bytes(dataset.EncapsulatedDocument[:length])
             shutil.copy(dataset.filename, folder / "report-pdf.dcm")
             paths |= {"pdf": str(pdf), "pdf_object": str(folder / "report-pdf.dcm")}
-        else:
+        elif dataset.SOPClassUID == _SR_CLASS:
             shutil.copy(dataset.filename, folder / "report-sr.dcm")
             paths["sr"] = str(folder / "report-sr.dcm")
+        else:  # annotations, an object for each image
+            name = f"annotations-{dataset.InstanceNumber}"
+            shutil.copy(dataset.filename, folder / f"{name}.dcm")
+            paths[name] = str(folder / f"{name}.dcm")
     return paths

@@ -15,6 +15,7 @@ from domain.image import ImageReading, ScaleFrom, Verdict, Viability
 from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
 from leukonode.store import FolderStore, Shelf, sha256_of
+from reporting.annotations import annotations_of, annotations_series
 from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
 from reporting.gate import differences_in_pdf_object, differences_in_sr
@@ -26,6 +27,7 @@ __all__ = ["NumbersDiffer", "context_of", "issue", "predecessor_of", "unread_ana
 
 _PDF_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.104.1")
 _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
+_ANNOTATIONS_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.91.1")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
@@ -39,21 +41,38 @@ class NumbersDiffer(RuntimeError):
         self.differences = differences
 
 
-def issue(report: Report, store: FolderStore, *, stored: Numbers) -> tuple[ReportObject, ...]:
-    """Draw PDF and SR, read both back, and lay them in the store; durable on return.
+def issue(
+    report: Report, store: FolderStore, *, stored: Numbers, annotations: bool
+) -> tuple[ReportObject, ...]:
+    """Draw PDF and SR, and where wanted the cells on their images; read the numbers back, and lay all in
+    the store; durable on return.
 
     `stored` are the numbers that the database holds. NumbersDiffer when a drawing says others.
     """
-    pdf, sr = encapsulated_pdf(report, pdf_bytes(report)), sr_document(report)
+    pdf, sr = encapsulated_pdf(report, pdf_bytes(report)), sr_document(report, cells=annotations)
     expected = figures_of(replace(report, numbers=stored))
     differing = (*differences_in_pdf_object(expected, pdf), *differences_in_sr(expected, sr))
     if differing:
         raise NumbersDiffer(differing)
     uids = report.uids
-    return (
+    objects = [
         _stored(store, pdf, ObjectKind.PDF, _PDF_CLASS, uids.pdf_instance, uids.pdf_series),
         _stored(store, sr, ObjectKind.SR, _SR_CLASS, uids.sr_instance, uids.sr_series),
-    )
+    ]
+    if annotations:
+        series = SeriesUID(annotations_series(report))
+        objects += [
+            _stored(
+                store,
+                made.content,
+                ObjectKind.ANNOTATIONS,
+                _ANNOTATIONS_CLASS,
+                made.instance_uid,
+                series,
+            )
+            for made in annotations_of(report)
+        ]
+    return tuple(objects)
 
 
 def _stored(

@@ -85,6 +85,7 @@ class Settings(_Frozen):
     leukocytes_wanted: Annotated[int, Field(ge=1)] = 200
     adequacy_limited: Annotated[int, Field(ge=1)] = 100
     review_threshold_percent: Annotated[float, Field(gt=0, le=100)] = 20
+    annotations: bool = True
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     max_object_mb: Annotated[int, Field(ge=1)] = 4096
     analysis_timeout_seconds: Annotated[float, Field(gt=0)] = 3600

@@ -39,6 +39,7 @@ from db.delivering import (
 )
 from db.receiving import complete_case
 from db.reporting_rows import (
+    ObjectKind,
     ReportClaim,
     ReportObject,
     block_report,
@@ -74,6 +75,9 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 
 log = logging.getLogger(__name__)
 
+_ONLY_ANNOTATIONS = (
+    "PDF and SR were taken, the annotations were not (`annotations = false` stops sending them)"
+)
 _RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -188,7 +192,8 @@ def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[In
 
 
 def report(house: House, case_id: CaseId) -> None:
-    """Door 4: draw the analysis as PDF and SR, and issue both, if they say what the database does."""
+    """Door 4: draw the analysis as PDF, SR and annotations, and issue them, if they say what the database
+    does."""
     with house.database.transaction() as tx:
         claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
@@ -254,7 +259,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         overviews=overviews,
         reviews=claim.reviews,
     )
-    return issue(drawn, house.store, stored=stored)
+    return issue(drawn, house.store, stored=stored, annotations=house.settings.annotations)
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:
@@ -305,7 +310,7 @@ def deliver(house: House, delivery_id: str) -> None:
                 comment=answer.comment,
                 now=house.now(),
             )
-        _finish(house, tx, claim, outcome)
+        _finish(house, tx, claim, objects, outcome)
 
 
 def _as_issued(house: House, stored: ReportObject) -> bool:
@@ -330,7 +335,13 @@ def _sent(house: House, objects: Sequence[ReportObject], destination: Destinatio
     )
 
 
-def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
+def _finish(
+    house: House,
+    tx: Transaction,
+    claim: DeliveryClaim,
+    objects: Sequence[ReportObject],
+    outcome: SendOutcome,
+) -> None:
     refused = [i for i in outcome.instances if not is_success(i.status)]
     if not refused:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
@@ -338,6 +349,10 @@ def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOu
     first = refused[0]
     said = "" if first.status is None else f"the peer answered {first.status:04X}"
     reason = outcome.reason or said or "the peer gave no status"
+    if {i.instance_uid for i in refused} <= {
+        o.instance_uid for o in objects if o.kind is ObjectKind.ANNOTATIONS
+    }:
+        reason += f"; {_ONLY_ANNOTATIONS}"
     if outcome.retryable:
         _try_again_or_give_up(house, tx, claim, reason)
     else:

@@ -7,7 +7,7 @@ person nor by a haematology analyser; what no public scheme names stands under o
 Code Value is SH: at most 16 characters.
 """
 
-from domain.cells import CellClass, Stage, Subtype, WbcClass
+from domain.cells import UNCLASSIFIED, CellClass, Stage, Subtype, WbcClass
 from domain.finding import Flag
 from domain.study import Code
 
@@ -38,6 +38,7 @@ def _local(value: str, meaning: str) -> Code:
 # units
 PERCENT = _ucum("%", "Percent")
 CELLS = _ucum("{cells}", "cells")
+FIELDS = _ucum("{fields}", "fields")
 PER_100_WBC = _ucum("/100{WBCs}", "per 100 white blood cells")
 NO_UNITS = _ucum("1", "no units")
 
@@ -45,8 +46,11 @@ NO_UNITS = _ucum("1", "no units")
 REPORT_TITLE = _dcm("126000", "Imaging Measurement Report")
 PDF_TITLE = _loinc("11502-2", "Laboratory report")
 LANGUAGE = Code(value="en-US", scheme="RFC5646", meaning="English (United States)")
+# the general term of CID 100, which has none of microscopy; what was done is in the header
+IMAGING_PROCEDURE = _sct("363679005", "Imaging procedure")
 LIGHT_MICROSCOPY = _sct("104157003", "Light microscopy")
 DEVICE = _dcm("121007", "Device")
+PERSON = _dcm("121006", "Person")
 SPECIMEN = _dcm("121027", "Specimen")
 PROCEDURE_REPORTED = _dcm("121058", "Procedure reported")
 IMAGE_LIBRARY = _dcm("111028", "Image Library")
@@ -67,6 +71,11 @@ MEASUREMENT_FAILURE = _dcm("114006", "Measurement failure")
 NOT_ATTEMPTED = _dcm("114007", "Measurement not attempted")
 DIVIDE_BY_ZERO = _dcm("114003", "Divide by zero")
 
+# whether something is there (CID 240)
+PRESENT = _sct("52101004", "Present")
+ABSENT = _sct("272519000", "Absent")
+UNDETERMINED = _sct("373068000", "Undetermined")
+
 # how the cascade went (CID 6047)
 SUMMARY = _dcm("111017", "CAD Processing and Findings Summary")
 ALL_WITHOUT_FINDINGS = _dcm("111241", "All algorithms succeeded; without findings")
@@ -83,8 +92,10 @@ MEETS_STANDARD = _dcm("111237", "Usable - Meets the quality control standard")
 # purposes of reference
 SOURCE_IMAGE = _dcm("121324", "Source image")
 SOURCE_REPORT = _dcm("128225", "Source report")
+IMAGE_REGION = _dcm("111030", "Image Region")
 SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 RENDERING = _dcm("121332", "Complete Rendering for Presentation")
+PRELIMINARY_REPORT = _dcm("121362", "Preliminary report")
 REPLACED_REPORT = _dcm("121360", "Replaced report")
 ACQUISITION_EQUIPMENT = _dcm("109101", "Acquisition Equipment")
 PROCESSING_EQUIPMENT = _dcm("109102", "Processing Equipment")
@@ -171,6 +182,11 @@ ADEQUACY_IS = {
     "insufficient": _local("INSUFFICIENT", "Insufficient"),
     "none": _local("NOLEUKOCYTES", "None"),
 }
+LEUKOCYTES_WANTED = _local("LEUKWANTED", "Leukocytes wanted for an adequate count")
+FIELDS_READ = _local("FIELDSREAD", "Fields read")
+FIELDS_REFUSED = _local("FIELDSREFUSED", "Fields refused as not viable")
+FIELDS_LEFT = _local("FIELDSLEFT", "Fields left, enough leukocytes being counted")
+BLASTS_SEEN = _local("BLASTSSEEN", "Blasts among the leukocytes counted")
 INTERVAL = _local("INTERVAL", "Interval, level and method")
 UNTRAINED_MODELS = _local("UNTRAINED", "Untrained models")
 FLAG = _local("FLAG", "Flag")
@@ -197,6 +213,32 @@ FLAGS = {
     Flag.FIELD_LIMIT_REACHED: _local("F-FIELDLIMIT", "Reading stopped at the leukocytes wanted"),
     Flag.SPECIMEN_NOT_IDENTIFIED: _local("F-SPECIMEN", "Specimen not identified"),
 }
+
+# the cells that annotations and regions show: category and type of each class counted
+ANATOMICAL_STRUCTURE = _sct("91723000", "Anatomical Structure")
+BLAST_CELL = _sct("312256009", "Blast cell")
+CELL_TYPE = {
+    WbcClass.IMMATURE_NEUTROPHIL.value: _local("C-IMMNEUT", "Immature neutrophil"),
+    WbcClass.BLAST_CELLS.value: BLAST_CELL,
+    WbcClass.LYMPHOCYTES.value: _sct("56972008", "Lymphocyte"),
+    WbcClass.MONOCYTES.value: _sct("55918008", "Monocyte"),
+    WbcClass.MYELOCYTE.value: _sct("4717004", "Neutrophilic myelocyte"),
+    WbcClass.NEUTROPHIL.value: _sct("80153006", "Segmented neutrophil"),
+    WbcClass.PROMYELOCYTE.value: _sct("43446009", "Promyelocyte"),
+    WbcClass.EOSINOPHIL.value: _sct("14793004", "Segmented eosinophil"),
+    WbcClass.BASOPHIL.value: _sct("30061004", "Segmented basophil"),
+    WbcClass.NUCLEATED_RED_BLOOD_CELLS.value: _local("C-NRBC", "Nucleated red blood cell"),
+    CellClass.RED_BLOOD_CELL.value: _sct("41898006", "Erythrocyte"),
+    CellClass.PLATELET.value: _sct("16378004", "Platelet"),
+    UNCLASSIFIED: _local("C-UNCLASSIFIED", "White cell, unclassified"),
+    CellClass.WHITE_BLOOD_CELL.value: _local("C-WHITE", "White cell, class not measured"),
+}
+FORM = _local("FORM", "Class of form of a blast")
+BY_FORM_LYMPHOCYTE = _local("FORM-LYMPHOCYTE", "Lymphocyte by white-cell class")
+BY_FORM_BLAST = _local("FORM-BLAST", "Blast cell by white-cell class")
+PROBABILITY = _dcm("122157", "Probability")
+MALIGNANCY_PROBABILITY = _local("MALIGNANTPROB", "Probability that the cell is malignant")
+CELL_NUMBER = _local("CELLNO", "Cell number, as in the report")
 
 # one measurement group a stage; the name is the group's tracking identifier
 STAGE_GROUPS = {

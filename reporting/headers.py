@@ -9,6 +9,7 @@ import io
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
+from highdicom.sr import CodedConcept
 from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
@@ -23,6 +24,7 @@ from reporting.report import ObjectRef, Report
 
 __all__ = [
     "code_item",
+    "concept",
     "evidence_sequence",
     "part10",
     "person_value",
@@ -39,7 +41,7 @@ _ASCII_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "U
 def result_header(
     report: Report, *, sop_class_uid: str, instance_uid: str, series_uid: str, modality: str
 ) -> Dataset:
-    """A new data set with all modules that SR and Encapsulated PDF have in common."""
+    """A new data set with all modules that our result objects have in common."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID = sop_class_uid
@@ -47,9 +49,7 @@ def result_header(
     _patient_and_study(dataset, report)
     dataset.Modality = modality
     dataset.SeriesInstanceUID = series_uid
-    # a high block, apart from the scanner's own; even for SR, odd for PDF
-    number = 9000 + 100 * report.analysis_ordinal + 2 * report.revision
-    dataset.SeriesNumber = number + (modality == "DOC")
+    dataset.SeriesNumber = _series_number(report, modality)
     dataset.SeriesDescription = report.title
     dataset.InstanceNumber = 1
     _equipment(dataset, report)
@@ -65,6 +65,13 @@ def result_header(
     scheme.CodingSchemeResponsibleOrganization = "LeukoNode"
     dataset.CodingSchemeIdentificationSequence = [scheme]
     return dataset
+
+
+def _series_number(report: Report, modality: str) -> int:
+    """In high blocks, apart from the scanner's own: even for SR, odd for PDF, and annotations."""
+    if modality == "ANN":
+        return 19000 + 100 * report.analysis_ordinal + report.revision
+    return 9000 + 100 * report.analysis_ordinal + 2 * report.revision + (modality == "DOC")
 
 
 def part10(dataset: Dataset) -> bytes:
@@ -89,6 +96,11 @@ def code_item(code: Code) -> Dataset:
     item.CodingSchemeDesignator = code.scheme
     item.CodeMeaning = code.meaning
     return item
+
+
+def concept(code: Code) -> CodedConcept:
+    """The same, as highdicom takes it."""
+    return CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)
 
 
 def reference(sop_class_uid: str, instance_uid: str, purpose: Code | None = None) -> Dataset:

@@ -9,17 +9,13 @@ constructor reads the clock and refuses patient values that are to be repeated a
 A value that was not measured is a NUM without value and with a reason (CID 42), never 0.
 """
 
+from collections.abc import Iterator
+
 from highdicom.sr import (
     CodeContentItem,
     ContainerContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
-    ImageContentItem,
     LanguageOfContentItemAndDescendants,
-    ObservationContext,
-    ObserverContext,
-    SubjectContext,
-    SubjectContextSpecimen,
     TextContentItem,
 )
 from highdicom.sr.enum import RelationshipTypeValues as Relation
@@ -28,7 +24,12 @@ from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage
 from domain.cells import Stage
 from domain.study import Code
 from reporting import codes
+from reporting.annotations import annotated, annotations_series
 from reporting.headers import (
+    code_item as header_code,
+)
+from reporting.headers import (
+    concept,
     evidence_sequence,
     part10,
     predecessor_sequence,
@@ -37,13 +38,17 @@ from reporting.headers import (
 )
 from reporting.persons import review_words, status_sentences, verifying_observers
 from reporting.report import UNTRAINED, Report
-from reporting.sr_groups import concept, measurement_groups, writable
+from reporting.sr_context import observation_context
+from reporting.sr_groups import measurement_groups
+from reporting.sr_items import code_item, container, image, words
+from reporting.sr_regions import region_groups, region_words
 
 __all__ = ["sr_document"]
 
 
-def sr_document(report: Report) -> bytes:
-    """The SR of a report; the same bytes for the same report."""
+def sr_document(report: Report, *, cells: bool = True) -> bytes:
+    """The SR of a report; the same bytes for the same report. With `cells` it says where they are:
+    as regions where the images have no annotations of their own."""
     dataset = result_header(
         report,
         sop_class_uid=Comprehensive3DSRStorage,
@@ -57,7 +62,7 @@ def sr_document(report: Report) -> bytes:
     if report.signature:
         dataset.VerifyingObserverSequence = verifying_observers(report)
     dataset.ReferencedPerformedProcedureStepSequence = []
-    dataset.PerformedProcedureCodeSequence = []
+    dataset.PerformedProcedureCodeSequence = [header_code(codes.LIGHT_MICROSCOPY)]
     context = report.context
     if context.evidence:
         dataset.CurrentRequestedProcedureEvidenceSequence = evidence_sequence(
@@ -70,109 +75,93 @@ def sr_document(report: Report) -> bytes:
         dataset.PredecessorDocumentsSequence = predecessor_sequence(
             context.study_uid, report.predecessor.sr
         )
-    for element in _tree(report):
+    for element in _tree(report, cells=cells):
         dataset.add(element)
     return part10(dataset)
 
 
-def _tree(report: Report) -> ContainerContentItem:
+def _tree(report: Report, *, cells: bool) -> ContainerContentItem:
     root = ContainerContentItem(name=concept(codes.REPORT_TITLE), template_id="1500")
     content = ContentSequence()
     content.extend(LanguageOfContentItemAndDescendants(concept(codes.LANGUAGE)))
-    content.extend(_observation_context(report))
+    content.extend(observation_context(report))
     content.append(
-        _code(codes.PROCEDURE_REPORTED, codes.LIGHT_MICROSCOPY, Relation.HAS_CONCEPT_MOD)
+        code_item(codes.PROCEDURE_REPORTED, codes.IMAGING_PROCEDURE, Relation.HAS_CONCEPT_MOD)
     )
     if report.context.evidence:
         content.append(_image_library(report))
-    measurements = _container(codes.IMAGING_MEASUREMENTS)
+    measurements = container(codes.IMAGING_MEASUREMENTS)
     measurements.ContentSequence.extend(measurement_groups(report))
+    if cells:
+        measurements.ContentSequence.extend(region_groups(report))
     content.append(measurements)
-    content.append(_evaluations(report))
+    evaluations = _evaluations(report)
+    if cells:
+        evaluations.ContentSequence.extend(_where_the_cells_are(report))
+    content.append(evaluations)
     root.ContentSequence = content
     return root
 
 
-def _observation_context(report: Report) -> ObservationContext:
-    """TID 1001: the device as observer, the specimen as subject when it is known."""
-    producer, specimen = report.producer, report.context.specimen
-    observer = ObserverContext(
-        observer_type=concept(codes.DEVICE),
-        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=producer.device_uid,
-            name=f"{producer.model} {producer.version}",
-            manufacturer_name=producer.manufacturer,
-            model_name=producer.model,
-            serial_number=producer.serial_number,
-        ),
-    )
-    subject = None
-    if specimen is not None and specimen.uid:  # Specimen UID is mandatory in TID 1009
-        subject = SubjectContext(
-            subject_class=concept(codes.SPECIMEN),
-            subject_class_specific_context=SubjectContextSpecimen(
-                uid=specimen.uid,
-                identifier=writable(specimen.identifier) or None,
-                container_identifier=writable(specimen.container_identifier) or None,
-                specimen_type=concept(specimen.type_code) if specimen.type_code else None,
-            ),
-        )
-    return ObservationContext(observer_device_context=observer, subject_context=subject)
-
-
 def _image_library(report: Report) -> ContainerContentItem:
     """TID 1600: the analysed instances, in one group a modality."""
-    library = _container(codes.IMAGE_LIBRARY)
+    library = container(codes.IMAGE_LIBRARY)
     groups: dict[str, ContainerContentItem] = {}
     for one in report.context.evidence:
         modality = codes.MODALITIES.get(one.sop_class_uid, codes.OTHER_MODALITY)
         group = groups.get(modality.value)
         if group is None:
-            group = groups[modality.value] = _container(codes.IMAGE_LIBRARY_GROUP)
-            group.ContentSequence.append(_code(codes.MODALITY, modality, Relation.HAS_ACQ_CONTEXT))
-            library.ContentSequence.append(group)
-        group.ContentSequence.append(
-            ImageContentItem(
-                name=concept(codes.SOURCE_IMAGE_OF_LIBRARY),
-                referenced_sop_class_uid=one.sop_class_uid,
-                referenced_sop_instance_uid=one.instance_uid,
-                relationship_type=Relation.CONTAINS,
+            group = groups[modality.value] = container(codes.IMAGE_LIBRARY_GROUP)
+            group.ContentSequence.append(
+                code_item(codes.MODALITY, modality, Relation.HAS_ACQ_CONTEXT)
             )
-        )
+            library.ContentSequence.append(group)
+        group.ContentSequence.append(image(codes.SOURCE_IMAGE_OF_LIBRARY, one))
     return library
 
 
 def _evaluations(report: Report) -> ContainerContentItem:
     """What is said in words and codes: state, finding, flags, failures, provenance, warnings."""
-    container = _container(codes.QUALITATIVE_EVALUATIONS)
+    evaluations = container(codes.QUALITATIVE_EVALUATIONS)
     analysis = report.analysis
     bundle = analysis.bundle
     said: list[TextContentItem | CodeContentItem] = []
     if report.untrained:
-        said.append(_text(codes.UNTRAINED_MODELS, UNTRAINED))
+        said.append(words(codes.UNTRAINED_MODELS, UNTRAINED))
     said += [
-        _code(codes.SUMMARY, _summary(report)),
-        _text(codes.FINDING, report.finding.text),
-        _text(codes.COMMENT, report.disclaimer),
-        *(_code(codes.FLAG, codes.FLAGS[flag]) for flag in report.finding.flags),
+        code_item(codes.SUMMARY, _summary(report)),
+        words(codes.FINDING, report.finding.text),
+        words(codes.COMMENT, report.disclaimer),
+        *(code_item(codes.FLAG, codes.FLAGS[flag]) for flag in report.finding.flags),
         *(
-            _text(codes.FAILED_STAGE, f"{f.stage.value if f.stage else 'analysis'}: {f.reason}")
+            words(codes.FAILED_STAGE, f"{f.stage.value if f.stage else 'analysis'}: {f.reason}")
             for f in analysis.failures
         ),
-        _text(codes.COMMENT, f"Study complete {report.completed_by}"),
-        _text(
+        words(codes.COMMENT, f"Study complete {report.completed_by}"),
+        words(
             codes.COMMENT,
             f"Bundle {bundle.id}, version {bundle.version}, manifest SHA-256 "
             f"{bundle.manifest_sha256}; {analysis.software}; {analysis.engine}; "
             f"{analysis.processor}",
         ),
     ]
-    said += [_text(codes.COMMENT, sentence) for sentence in status_sentences(report)]
-    said += [_text(codes.COMMENT, review_words(review)) for review in report.reviews]
+    said += [words(codes.COMMENT, sentence) for sentence in status_sentences(report)]
+    said += [words(codes.COMMENT, review_words(review)) for review in report.reviews]
     warnings = dict.fromkeys((*analysis.warnings, *report.context.warnings))
-    said += [_text(codes.COMMENT, f"Warning: {w}") for w in warnings]
-    container.ContentSequence.extend(said)
-    return container
+    said += [words(codes.COMMENT, f"Warning: {w}") for w in warnings]
+    evaluations.ContentSequence.extend(said)
+    return evaluations
+
+
+def _where_the_cells_are(report: Report) -> Iterator[TextContentItem]:
+    count = sum(1 for _ in annotated(report))
+    if count:
+        yield words(
+            codes.COMMENT,
+            f"Cells are shown, with the numbers of the report, by {count} annotation objects of "
+            f"series {annotations_series(report)}",
+        )
+    yield from region_words(report)
 
 
 def _summary(report: Report) -> Code:
@@ -183,19 +172,3 @@ def _summary(report: Report) -> Code:
     if report.failed:
         return codes.SOME_WITH_FINDINGS if found else codes.SOME_WITHOUT_FINDINGS
     return codes.ALL_WITH_FINDINGS if found else codes.ALL_WITHOUT_FINDINGS
-
-
-def _container(name: Code) -> ContainerContentItem:
-    item = ContainerContentItem(name=concept(name), relationship_type=Relation.CONTAINS)
-    item.ContentSequence = ContentSequence()
-    return item
-
-
-def _text(name: Code, value: str) -> TextContentItem:
-    return TextContentItem(
-        name=concept(name), value=writable(value), relationship_type=Relation.CONTAINS
-    )
-
-
-def _code(name: Code, value: Code, relation: Relation = Relation.CONTAINS) -> CodeContentItem:
-    return CodeContentItem(name=concept(name), value=concept(value), relationship_type=relation)

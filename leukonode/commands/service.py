@@ -123,6 +123,8 @@ def demo(
         say(f"{case['smear']}")
         say(f"  PDF {case.get('pdf', 'did not come back')}")
         say(f"  SR  {case.get('sr', 'did not come back')}")
+        for name in sorted(n for n in case if n.startswith("annotations")):
+            say(f"  ANN {case[name]}")
     if any(c.get("untrained") for c in summary["cases"]):
         say("UNTRAINED MODELS: the numbers are meaningless, the loop is real")
     say(f"summary: {keep / 'summary.json'}")

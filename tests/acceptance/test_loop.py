@@ -3,11 +3,8 @@
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,73 +31,13 @@ from phantom.smear import draw, draw_region
 from phantom.spec import leukaemic_smear, normal_smear
 from reporting.readback import numbers_in_pdf_text, numbers_in_result, numbers_in_sr
 from reporting.result_json import validate
+from tests.orthanc import Orthanc
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PDF_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
-
-
-class Orthanc:
-    """The PACS of the test, asked by its REST interface."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.dicom, self.http = _free_port(), _free_port()
-        settings = {
-            "Name": "PACS",
-            "StorageDirectory": str(folder / "db"),
-            "IndexDirectory": str(folder / "db"),
-            "HttpPort": self.http,
-            "DicomPort": self.dicom,
-            "DicomAet": "ORTHANC",
-            "DicomCheckCalledAet": True,
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "Plugins": [],
-        }
-        (folder / "orthanc.json").write_text(json.dumps(settings))
-        with (folder / "orthanc.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [program, str(folder / "orthanc.json")],
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"TCP_NODELAY": "1"},
-            )
-
-    def ask(self, path: str) -> object:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
-            return json.loads(answer.read())
-
-    def file(self, instance: str) -> bytes:
-        url = f"http://127.0.0.1:{self.http}/instances/{instance}/file"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.read()
-
-    def objects(self, study_uid: str) -> list[bytes]:
-        return [
-            self.file(i) for i in self.ask("/instances") if study_uid in json.dumps(self._tags(i))
-        ]
-
-    def _tags(self, instance: str) -> object:
-        return self.ask(f"/instances/{instance}/simplified-tags")
-
-    def wait_until_up(self) -> None:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.ask("/system")
-            except OSError:
-                assert time.monotonic() < deadline, "Orthanc did not start"
-                time.sleep(0.2)
-            else:
-                return
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -239,7 +239,7 @@ def test_reporting_sr_reads_as_tid_1500_in_highdicom():
     document = hd.sr.srread(io.BytesIO(sr_document(CASES["blasts"])))
     report = document.content
     groups = report.get_image_measurement_groups()
-    assert len(groups) == 2 + 5  # two images, and a group for each stage after the first
+    assert len(groups) == 2 + 5 + 1  # two images, each stage after the first, adequacy
     context = report.get_subject_contexts()[0].subject_class_specific_context
     assert context.specimen_identifier == "SP-77"
     values = {

@@ -139,7 +139,8 @@ def test_reporting_codes_agree_with_the_tables_of_pydicom():
         for values in keywords.values()
         for value, (meaning, *_) in values.items()
     }
-    allowed = {("SCT", "260753009")}  # "Source" in TID 1600, "Source (attribute)" in pydicom
+    # "Source" in TID 1600, "Source (attribute)" in pydicom; cell types are not of DICOM's subset
+    allowed = {("SCT", "260753009"), *((c.scheme, c.value) for c in codes.CELL_TYPE.values())}
     checked = 0
     for code in _all_codes():
         if code.scheme in {"DCM", "SCT"} and (code.scheme, code.value) not in allowed:
@@ -170,6 +171,30 @@ def test_reporting_loinc_codes_have_right_check_digits():
     loinc = [c.value for c in _all_codes() if c.scheme == "LN"]
     assert len(loinc) > 8
     assert all(map(_check_digit, loinc))
+
+
+_D = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 0, 6, 7, 8, 9, 5], [2, 3, 4, 0, 1, 7, 8, 9, 5, 6],
+      [3, 4, 0, 1, 2, 8, 9, 5, 6, 7], [4, 0, 1, 2, 3, 9, 5, 6, 7, 8], [5, 9, 8, 7, 6, 0, 4, 3, 2, 1],
+      [6, 5, 9, 8, 7, 1, 0, 4, 3, 2], [7, 6, 5, 9, 8, 2, 1, 0, 4, 3], [8, 7, 6, 5, 9, 3, 2, 1, 0, 4],
+      [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]]  # fmt: skip
+_P = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 5, 7, 6, 2, 8, 3, 0, 9, 4], [5, 8, 0, 3, 7, 9, 6, 1, 4, 2],
+      [8, 9, 1, 6, 0, 4, 3, 5, 2, 7], [9, 4, 5, 3, 1, 2, 6, 8, 7, 0], [4, 2, 8, 6, 5, 7, 3, 9, 0, 1],
+      [2, 7, 9, 3, 8, 0, 6, 4, 1, 5], [7, 0, 4, 6, 9, 1, 3, 2, 5, 8]]  # fmt: skip
+
+
+def _verhoeff(identifier: str) -> bool:
+    """SNOMED CT's check digit (Verhoeff's dihedral one)."""
+    check = 0
+    for i, digit in enumerate(reversed(identifier)):
+        check = _D[check][_P[i % 8][int(digit)]]
+    return check == 0
+
+
+def test_reporting_snomed_codes_have_right_check_digits():
+    snomed = [c.value for c in _all_codes() if c.scheme == "SCT"]
+    assert len(snomed) > 20
+    assert all(map(_verhoeff, snomed))
+    assert not _verhoeff("312256008")
 
 
 def test_reporting_codes_cover_every_class_flag_and_stage():
