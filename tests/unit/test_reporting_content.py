@@ -64,10 +64,12 @@ def test_every_mandatory_row_of_tid_1500_is_there(name):
     language = one(root, dcm("121049"), "CODE")
     assert language.RelationshipType == "HAS CONCEPT MOD"
     assert language.ConceptCodeSequence[0].CodeValue == "en-US"
-    # row 3: TID 1001 > 1002 > 1004, a device with its UID
-    observer = one(root, dcm("121005"), "CODE")
-    assert observer.RelationshipType == "HAS OBS CONTEXT"
-    assert observer.ConceptCodeSequence[0].CodeValue == codes.DEVICE.value
+    # row 3: TID 1001 > 1002 > 1004, a device with its UID, after the person who signed
+    observers = children(root, dcm("121005"), "CODE")
+    assert {o.RelationshipType for o in observers} == {"HAS OBS CONTEXT"}
+    types = [o.ConceptCodeSequence[0].CodeValue for o in observers]
+    person = [codes.PERSON.value] if CASES[name].signature else []
+    assert types == [*person, codes.DEVICE.value]
     device = one(root, dcm("121012"), "UIDREF").UID
     assert device == CASES[name].producer.device_uid
     # TID 1006 > 1009: a specimen has its UID
