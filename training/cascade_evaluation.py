@@ -63,7 +63,7 @@ def evaluate_cascade(
             replaced=replaced_rows(reads, loaded, workers=workers, tell=tell),
             drawn=drawn_rows(reads, wbc_classes=loaded.manifest.stages.wbc_class.classes),
             seconds=round(monotonic() - began, 1),
-            notes=(*overlap, *_notes(there, every)),
+            notes=(*overlap, *_notes(there, every, loaded)),
         )
 
 
@@ -76,7 +76,7 @@ def _refused(every: list[FieldRead]) -> tuple[tuple[str, Share], ...]:
     )
 
 
-def _notes(there: WholeFields, every: list[FieldRead]) -> tuple[str, ...]:
+def _notes(there: WholeFields, every: list[FieldRead], bundle: Bundle) -> tuple[str, ...]:
     notes = [
         "fields that stage 1 refuses are in no other figure",
         "counts: where red cells are known to be labelled in part, fields are left out of theirs",
@@ -87,6 +87,11 @@ def _notes(there: WholeFields, every: list[FieldRead]) -> tuple[str, ...]:
         "red cells, so a ratio of 1 says that the detector agrees with people's boxes",
         "drawn smears are drawings: they prove that the numbers are counted right, not that cells are",
     ]
+    if bundle.manifest.red_cells is None:
+        notes.append(
+            "this bundle does not say how to read the scale from red cells, so every field without a "
+            "spacing is read at none"
+        )
     other = [r for r in every if not r.read and not r.refused]
     notes += [f"{r.field.laboratory} {r.field.name}: {r.not_evaluable}" for r in other]
     notes += [f"{path.name} could not be read" for path in there.unreadable]

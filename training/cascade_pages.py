@@ -237,5 +237,5 @@ def _losses_plot(of: CascadeJudged) -> bytes:
     axes.set_xticks(range(len(of.losses[0].steps)), [name for name, _, _ in of.losses[0].steps])
     axes.set_ylim(0, 1.03)
     axes.set_ylabel("share of the white cells that are there")
-    axes.legend(fontsize=7, loc="lower left")
+    axes.legend(fontsize=7, loc="upper right")
     return png_of(figure)

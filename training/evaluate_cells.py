@@ -37,6 +37,7 @@ __all__ = ["judged_cells"]
 
 ROUNDS = 300
 MOST_SHOWN = 24  # failures on the page
+TESTED_OF_A_FIELD = 3
 ACCEPTED = 0.85  # share of cells at which the accepted part is judged
 Rows = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -217,7 +218,7 @@ def _field_lots(
 
 def _tested(told: _Told, fields: dict[int, Indices], most: int) -> Indices:
     """Which cells the shortcut tests are made on: of every class and laboratory alike, and of fields
-    all their cells."""
+    a few cells each."""
     if not fields:
         order = _alternating([f"{c.laboratory} {c.allowed[0]}" for c in told.cells])
         return np.array(sorted(order[:most]), np.int64)
@@ -227,7 +228,7 @@ def _tested(told: _Told, fields: dict[int, Indices], most: int) -> Indices:
     for i in _alternating(names):
         if len(chosen) >= most:
             break
-        chosen += fields[numbers[i]].tolist()
+        chosen += sampled(fields[numbers[i]].tolist(), TESTED_OF_A_FIELD)
     return np.array(sorted(chosen), np.int64)
 
 

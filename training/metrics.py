@@ -252,6 +252,8 @@ def bootstrapped(
 ) -> tuple[float, float]:
     """95 % interval of a statistic of drawn indices; NaN where it is never known. With `groups` (one
     name an item) whole groups are drawn."""
+    if not size:
+        return float("nan"), float("nan")
     ((low, high),) = _intervals(
         lambda index: np.array([statistic(index)]), size, groups=groups, seed=seed, rounds=rounds
     )
@@ -284,8 +286,7 @@ def _intervals(
     rng = np.random.default_rng(seed)
     names = np.arange(size) if groups is None else np.asarray(groups)
     order = np.argsort(names, kind="stable")
-    starts = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]]) if size else []
-    members = np.split(order, starts[1:])
+    members = np.split(order, np.flatnonzero(names[order][1:] != names[order][:-1]) + 1)
     values = np.array(
         [
             statistics(

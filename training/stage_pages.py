@@ -96,12 +96,13 @@ def _figures(of: Figures) -> list[str]:
         f"{c.name:<28}{share_text(c.precision):<34}{share_text(c.recall):<34}"
         f"{c.f1:<8.4f}{c.support}"
         for c in of.classes
+        if c.support or c.precision.of
     ]
     for name, mean in (("macro mean", of.macro), ("weighted mean", of.weighted)):
         lines.append(f"{name:<28}{mean[0]:<34.4f}{mean[1]:<34.4f}{mean[2]:.4f}")
     if of.macro_intervals:
         text = [f"{low:.3f} to {high:.3f}" for low, high in of.macro_intervals]
-        lines.append(f"{'  interval of the macro mean':<28}{text[0]:<34}{text[1]:<34}{text[2]}")
+        lines.append(f"{'  macro mean, interval':<28}{text[0]:<34}{text[1]:<34}{text[2]}")
     lines.append(f"accuracy {share_text(of.accuracy)}")
     lines += [
         "confusion, rows true, columns told",

@@ -269,11 +269,14 @@ def test_training_bundle_wants_weights(tmp_path):
 def test_training_evaluation_judges_draws_and_writes(bundle, cells, tmp_path):
     judged = evaluate(Stage.SUBTYPE, data=cells, bundle=bundle, um_per_px=0.2, threads=1)
     whole = judged.lots[0]
-    assert whole.cells == 3
+    assert (whole.name, whole.cells) == ("all cells", 3)
     assert sum(map(sum, whole.figures.confusion)) == 3
     assert [s.name for s in judged.baselines] == ["colour histogram", "corner", "border ring"]
-    assert judged.tests[0].changed == 0
-    assert len(judged.tests) == 7
+    assert judged.tests[0].changed.count == 0
+    assert [s.name for s in judged.tests][:3] == ["unchanged", "corner swapped", "corner painted"]
+    assert len(judged.tests) == 8
+    assert judged.field_tests == ()  # every picture is one cell
+    assert judged.risk[-1] == (1.0, whole.figures.accuracy.value)
     assert len(judged.unreadable) == 1
     written = write_pages([judged], tmp_path / "out")
     assert {p.suffix for p in written} == {".json", ".txt", ".png", ".html"}
