@@ -3,12 +3,14 @@
 import getpass
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leukonode.console import print_json, say
-from leukonode.reproducing import Reproduced
+
+if TYPE_CHECKING:
+    from leukonode.reproducing import Reproduced
 
 __all__ = ["register"]
 
@@ -86,7 +88,7 @@ def reproduce_case(
     return 0 if same else 1
 
 
-def _tell(done: Reproduced) -> None:
+def _tell(done: "Reproduced") -> None:
     result = done.comparison
     read = f"analysis {done.analysis}, {done.images} images, {result.cells} cells, bundle {done.bundle}"
     if result.same:
