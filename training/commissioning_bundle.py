@@ -109,7 +109,7 @@ def table_of(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[list[st
                     before.name,
                     _figure(before),
                     _figure(after),
-                    str(before.of),
+                    str(before.of) if before.of == after.of else f"{before.of}, {after.of}",
                     verdict if first else "",
                 ]
             )

@@ -2,7 +2,7 @@
 
 In      the laboratory's fields as they were read, a loaded bundle
 Out     Outcome; where the site's statistics help the network in the bundle is changed in place
-They are measured on the first two thirds of the fields and judged on the rest, against what stage 2 takes
+They are measured on the first half of the fields and judged on the other, against what stage 2 takes
 the cells for: no person named these, and the verdict says so.
 """
 
@@ -18,7 +18,7 @@ from inference.bundle import Bundle
 from inference.stages.cell_class import pooled
 from inference.stages.detection import detected
 from inference.tensors import tensor_of
-from training.commissioning_choice import Labelled, Procedure, folds_of, judged
+from training.commissioning_choice import FOLDS, Labelled, Procedure, folds_of, judged
 from training.commissioning_fields import (
     BATCH,
     LEAST_MEASURED,
@@ -53,16 +53,17 @@ class KindCrop:
 
 def cell_class_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tell) -> Outcome:
     """A share of the site's batch-norm statistics, where stage 3 then agrees better with stage 2."""
-    before = len(fields) * 2 // 3
+    before = len(fields) // 2
     measured = _crops_of(fields[:before], bundle, tell)
     checked = _crops_of(fields[before:], bundle, tell)
-    kinds = {c.kind for c in checked}
-    if len(measured) < LEAST_MEASURED or len(checked) < LEAST_CHECKED or len(kinds) < 2:
+    kinds, pictures = {c.kind for c in checked}, {c.picture for c in checked}
+    few = len(measured) < LEAST_MEASURED or len(checked) < LEAST_CHECKED
+    if few or len(kinds) < 2 or len(pictures) < FOLDS:
         return outcome_of(
             Stage.CELL_CLASS,
             why=f"not judged: stage 2 is certain of {len(measured)} cells to measure on and "
-            f"{len(checked)} to check on; {LEAST_MEASURED} and {LEAST_CHECKED} of at least two kinds "
-            "are needed",
+            f"{len(checked)} on {len(pictures)} fields to check on; {LEAST_MEASURED}, {LEAST_CHECKED} "
+            f"of at least two kinds and {FOLDS} are needed",
         )
     return norms_outcome(measured, checked, bundle, tell=tell)
 

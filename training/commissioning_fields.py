@@ -224,4 +224,4 @@ def crops_at(
 def batches_of(crops: Sequence[Pixels]) -> list[Pixels]:
     """(S, S, 3) each -> batches (n, S, S, 3) of nearly equal size."""
     count = max(1, round(len(crops) / BATCH))
-    return [np.stack(part) for part in np.array_split(np.stack(crops), count)]
+    return list(np.array_split(np.stack(crops), count))

@@ -1,5 +1,6 @@
 """`leukonode models`: bundles of networks."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +79,8 @@ def show(
     mark = "  UNTRAINED MODELS" if info.untrained else ""
     say(f"{info.id} {info.version}{mark}")
     say(f"manifest {info.manifest_sha256}")
+    if info.commissioned:
+        say(f"commissioned at {info.commissioned.site}, {info.commissioned.date}")
     say(f"domains {', '.join(info.domains)}; {info.um_per_px:g} micrometres per pixel")
     print_table(
         ("stage", "architecture", "sha256", "thresholds", "classes"),
@@ -198,6 +201,7 @@ def _as_json(info: BundleInfo) -> dict[str, Any]:
         "version": info.version,
         "untrained": info.untrained,
         "manifest_sha256": info.manifest_sha256,
+        "commissioned": asdict(info.commissioned) if info.commissioned else None,
         "domains": list(info.domains),
         "um_per_px": info.um_per_px,
         "models": [

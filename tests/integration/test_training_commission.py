@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from domain.cells import Cell, CellClass, Stage, Subtype, WbcClass
 from domain.image import Box
@@ -18,6 +18,7 @@ from inference.bundle import Bundle, bundle_info_of
 from inference.engine import steady
 from inference.manifest import read_manifest
 from inference.networks.build import network_of
+from inference.storage import packed, unpacked
 from leukonode.__main__ import _run
 from phantom.single import draw_cell
 from phantom.smear import draw
@@ -36,7 +37,7 @@ CELLS = {WbcClass.RED_BLOOD_CELL: 6, WbcClass.BLAST_CELLS: 6}
 
 @pytest.fixture(scope="module")
 def parent(untrained_bundle, tmp_path_factory):
-    """The untrained bundle, which looks at two cells of a field."""
+    """The untrained bundle with stage 4 in 8 bits, which looks at two cells of a field."""
     folder = tmp_path_factory.mktemp("parent") / "quick"
     folder.mkdir()
     for file in untrained_bundle.iterdir():
@@ -44,6 +45,11 @@ def parent(untrained_bundle, tmp_path_factory):
     document = json.loads((folder / "manifest.json").read_text())
     document["id"] = "quick"
     document["stages"]["detection"]["max_per_tile"] = 2
+    entry = document["stages"]["wbc_class"]
+    tensors = packed(load_file(folder / entry["file"]))
+    (folder / entry["file"]).unlink()
+    save_file(tensors, folder / entry["file"])
+    entry |= {"storage": "int8", "sha256": digests(folder)[entry["file"]]}
     (folder / "manifest.json").unlink()
     (folder / "manifest.json").write_text(json.dumps(document))
     return folder
@@ -126,8 +132,9 @@ def test_commission_rewrites_what_is_better_and_copies_the_rest(commissioned, pa
     assert changed == {"manifest.json", "MODEL_CARD.md", file}
     a, b = (load_file(folder / file) for folder in (parent, out))
     differ = {n for n in a if not torch.equal(a[n], b[n])}
-    assert differ == {"classifier.weight", "classifier.bias"}
-    rows = (a["classifier.weight"] != b["classifier.weight"]).any(dim=1)
+    assert differ == {"classifier.weight.int8", "classifier.weight.scale", "classifier.bias"}
+    before, after = (unpacked(t)["classifier.weight"] for t in (a, b))
+    rows = (before != after).any(dim=1)
     names = read_manifest(out)[0].stages.wbc_class.classes
     assert {n for n, moved in zip(names, rows, strict=True) if moved} == set(CELLS)
     limits = [read_manifest(f)[0].stages.wbc_class.reject_below for f in (parent, out)]

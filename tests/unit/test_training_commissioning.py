@@ -17,8 +17,9 @@ from inference.manifest import parse_manifest
 from inference.untrained import _document
 from phantom.smear import draw
 from phantom.spec import normal_smear
-from training import commissioning_fields
+from training import commissioning_cell_class, commissioning_fields
 from training.commissioning_bundle import table_of
+from training.commissioning_cell_class import KindCrop, cell_class_outcome
 from training.commissioning_choice import Labelled, Procedure, folds_of, judged
 from training.commissioning_fields import (
     ReadField,
@@ -213,6 +214,29 @@ def test_commissioning_lowers_the_threshold_of_stage_1_only_for_good_fields(
     # the lowest of each block lies below what the others' threshold lets in, in the first block only
     after = values(outcome.after)["good fields refused"]
     assert after == (0.2 if threshold == 0.5 else 0.0)
+
+
+def test_commissioning_judges_stage_3_only_on_enough_cells(drawn, monkeypatch):
+    crop = KindCrop(pixels=np.zeros((2, 2, 3), np.uint8), box=Box(0, 0, 1, 1), kind=0, picture="")
+
+    def cells(number, fields):
+        return [
+            dataclasses.replace(crop, kind=i % 2, picture=str(i % fields)) for i in range(number)
+        ]
+
+    judged_on = []
+    monkeypatch.setattr(
+        commissioning_cell_class, "norms_outcome", lambda *lots, **_: judged_on.append(lots)
+    )
+    for measured, checked in ((32, cells(19, 5)), (31, cells(20, 5)), (32, cells(20, 4))):
+        lots = iter([cells(measured, 5), checked])
+        monkeypatch.setattr(commissioning_cell_class, "_crops_of", lambda *_, lots=lots: next(lots))
+        outcome = cell_class_outcome(drawn, bundle_with(), tell=told)
+        assert outcome.why.startswith("not judged: stage 2 is certain of")
+    lots = iter([cells(32, 5), cells(20, 5)])
+    monkeypatch.setattr(commissioning_cell_class, "_crops_of", lambda *_: next(lots))
+    cell_class_outcome(drawn, bundle_with(), tell=told)
+    assert len(judged_on) == 1
 
 
 def test_commissioning_spoils_the_same_field_the_same_way(drawn):
