@@ -1,13 +1,13 @@
 """Issue a report: its drawings into the store; and the analysis of a case that could not be read."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from db.reporting_rows import IssuedReport, ObjectKind, ReportObject
 from dicom_node.headers import InstanceHeader
 from domain.analysis import Analysis, BundleInfo, StageFailure
-from domain.identities import InstanceUID, SeriesUID, SopClassUID
+from domain.identities import InstanceUID, SeriesUID, SopClassUID, derived_uid
 from domain.image import ImageReading, ScaleFrom, Verdict, Viability
 from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
@@ -24,12 +24,15 @@ _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
-def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
-    """Draw PDF and SR and lay both in the store; durable on return."""
+def issue(
+    report: Report, store: FolderStore, *, messages: Collection[ObjectKind] = ()
+) -> tuple[ReportObject, ...]:
+    """Draw PDF, SR and the messages asked for, and lay all in the store; durable on return."""
+    pdf = pdf_bytes(report)
     return (
         _stored(
             store,
-            encapsulated_pdf(report, pdf_bytes(report)),
+            encapsulated_pdf(report, pdf),
             ObjectKind.PDF,
             _PDF_CLASS,
             report.uids.pdf_instance,
@@ -43,7 +46,22 @@ def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
             report.uids.sr_instance,
             report.uids.sr_series,
         ),
+        *(_message(report, store, kind, pdf) for kind in ObjectKind if kind in messages),
     )
+
+
+def _message(report: Report, store: FolderStore, kind: ObjectKind, pdf: bytes) -> ReportObject:
+    # each draws with a library that is wanted for it alone
+    if kind is ObjectKind.HL7:
+        from reporting.hl7 import oru_message
+
+        content = oru_message(report)
+    else:
+        from reporting.fhir import fhir_bundle
+
+        content = fhir_bundle(report, pdf)
+    name = InstanceUID(derived_uid(report.uids.sr_instance, kind.value))
+    return _stored(store, content, kind, SopClassUID(""), name, SeriesUID(""), syntax="")
 
 
 def _stored(
@@ -53,6 +71,7 @@ def _stored(
     sop_class_uid: SopClassUID,
     instance_uid: InstanceUID,
     series_uid: SeriesUID,
+    syntax: str = _EXPLICIT_LITTLE_ENDIAN,
 ) -> ReportObject:
     key = store.put(content, shelf=Shelf.RESULTS)
     return ReportObject(
@@ -60,7 +79,7 @@ def _stored(
         instance_uid=instance_uid,
         sop_class_uid=sop_class_uid,
         series_uid=series_uid,
-        transfer_syntax_uid=_EXPLICIT_LITTLE_ENDIAN,
+        transfer_syntax_uid=syntax,
         sha256=sha256_of(store.path(key)),
         size_bytes=len(content),
         store_key=key,

@@ -10,7 +10,7 @@ The networks come in as a function (`House.read`): nothing here knows torch.
 import errno
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,8 +49,6 @@ from db.reporting_rows import (
 from dicom_node.errors import log_failure
 from dicom_node.headers import InstanceHeader, read_header
 from dicom_node.levels import choose_levels
-from dicom_node.peers import Peer
-from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
 from domain.cells import Stage
 from domain.counts import AdequacyLimits, numbers_of
@@ -66,6 +64,7 @@ from leukonode.reading import (
     pictures_from,
     pictures_to_bytes,
 )
+from leukonode.sending import Sent, kinds_for, message_kinds, send_to
 from leukonode.settings import Destination, Settings
 from leukonode.store import FolderStore
 from reporting.report import Producer, report_of
@@ -200,7 +199,7 @@ def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[In
 
 
 def report(house: House, case_id: CaseId) -> None:
-    """Door 4: draw the analysis as PDF and SR, and issue both."""
+    """Door 4: draw the analysis as PDF, SR and the messages that are wanted, and issue them."""
     with house.database.transaction() as tx:
         claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
@@ -251,7 +250,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         gallery=gallery,
         overviews=overviews,
     )
-    return issue(drawn, house.store)
+    return issue(drawn, house.store, messages=message_kinds(house.settings.destinations))
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:
@@ -267,21 +266,34 @@ def _limits(settings: Settings) -> AdequacyLimits:
 def deliver(house: House, delivery_id: str) -> None:
     """Door 5: send the issued objects, and keep the peer's own word for each."""
     with house.database.transaction() as tx:
-        claim = claim_delivery(
+        claimed = claim_delivery(
             tx, delivery_id, owner=house.owner, lease=house.lease, now=house.now()
         )
-    if claim is None:
+    if claimed is None:
         return
-    destination = _destination(house.settings, claim.destination)
+    destination = _destination(house.settings, claimed.destination)
     if destination is None:
-        _end(house, claim, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
+        _end(house, claimed, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
+        return
+    claim = claimed.only(kinds_for(destination))
+    if not claim.objects:
+        reason = (
+            f"the report was issued without anything for a destination of kind {destination.kind}"
+        )
+        _end(house, claim, DeliveryOutcome.GIVEN_UP, reason)
         return
     objects = tuple(o for o in claim.objects if o.instance_uid not in claim.taken)
     try:
         with _held(
             house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
         ):
-            outcome = _sent(house, objects, destination)
+            outcome = send_to(
+                destination,
+                objects,
+                store=house.store,
+                settings=house.settings,
+                delivery_id=delivery_id,
+            )
     except Exception as error:
         with house.database.transaction() as tx:
             _try_again_or_give_up(house, tx, claim, type(error).__name__)
@@ -303,17 +315,7 @@ def _destination(settings: Settings, name: str) -> Destination | None:
     return next((d for d in settings.destinations if d.name == name), None)
 
 
-def _sent(house: House, objects: Sequence[ReportObject], destination: Destination) -> SendOutcome:
-    wait = house.settings.delivery_timeout_seconds
-    return send(
-        [house.store.path(o.store_key) for o in objects],
-        to=Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
-        calling_ae=house.settings.ae_title,
-        timeouts=Timeouts(connect=min(wait, 10.0), associate=wait, response=wait),
-    )
-
-
-def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: SendOutcome) -> None:
+def _finish(house: House, tx: Transaction, claim: DeliveryClaim, outcome: Sent) -> None:
     refused = [i for i in outcome.instances if not is_success(i.status)]
     if not refused:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())

@@ -89,6 +89,12 @@ REPLACED_REPORT = _dcm("121360", "Replaced report")
 ACQUISITION_EQUIPMENT = _dcm("109101", "Acquisition Equipment")
 PROCESSING_EQUIPMENT = _dcm("109102", "Processing Equipment")
 
+# what a message names beside the numbers
+STUDY_INSTANCE_UID = _dcm("110180", "Study Instance UID")
+CONTAINER_IDENTIFIER = _dcm("111700", "Specimen Container Identifier")
+PDF_UID = _local("PDFUID", "SOP Instance UID of the PDF report")
+SR_UID = _local("SRUID", "SOP Instance UID of the structured report")
+
 # modality of an evidence's SOP class (CID 29)
 _SM = _dcm("SM", "Slide Microscopy")
 _OT = _dcm("OT", "Other Modality")
@@ -172,6 +178,8 @@ ADEQUACY_IS = {
     "none": _local("NOLEUKOCYTES", "None"),
 }
 INTERVAL = _local("INTERVAL", "Interval, level and method")
+INTERVAL_EXACT = _local("CI95EXACT", "95 % interval, exact binomial (Clopper-Pearson)")
+INTERVAL_CORRECTED = _local("CI95CORR", "95 % interval, Rogan-Gladen estimate (delta method)")
 UNTRAINED_MODELS = _local("UNTRAINED", "Untrained models")
 FLAG = _local("FLAG", "Flag")
 FAILED_STAGE = _local("FAILEDSTAGE", "Stage that failed")
