@@ -73,7 +73,7 @@ def _stored(
     series_uid: SeriesUID,
     syntax: str = _EXPLICIT_LITTLE_ENDIAN,
 ) -> ReportObject:
-    key = store.put(content, shelf=Shelf.RESULTS)
+    key = store.put(content, shelf=Shelf.MESSAGES if kind.is_message else Shelf.RESULTS)
     return ReportObject(
         kind=kind,
         instance_uid=instance_uid,

@@ -8,6 +8,7 @@ in two ways raises Ambiguous.
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 from reporting import codes
 from reporting.figures import one_decimal, ratio
@@ -46,7 +47,8 @@ def numbers_in_fhir(bundle: bytes) -> dict[str, str]:
     systems = {"http://loinc.org": "LN"}
     known = {(c.scheme, c.value): (name, kind) for c, name, kind in coded_names()}
     found: dict[str, str] = {}
-    for entry in Bundle.model_validate_json(bundle).entry:
+    read: Any = Bundle.model_validate_json(bundle)  # its resources' types are told at run time
+    for entry in read.entry:
         if entry.resource.get_resource_type() != "Observation":
             continue
         observed = entry.resource
