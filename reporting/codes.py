@@ -179,7 +179,7 @@ ADEQUACY_IS = {
 }
 INTERVAL = _local("INTERVAL", "Interval, level and method")
 INTERVAL_EXACT = _local("CI95EXACT", "95 % interval, exact binomial (Clopper-Pearson)")
-INTERVAL_CORRECTED = _local("CI95CORR", "95 % interval, Rogan-Gladen estimate (delta method)")
+INTERVAL_CORRECTED = _local("CI95CORR", "95 % interval, Rogan-Gladen estimate")
 UNTRAINED_MODELS = _local("UNTRAINED", "Untrained models")
 FLAG = _local("FLAG", "Flag")
 FAILED_STAGE = _local("FAILEDSTAGE", "Stage that failed")

@@ -18,10 +18,17 @@ from typing import Any
 from urllib.parse import quote
 
 from domain.identities import derived_uid, derived_uuid
-from domain.states import ReportStatus
 from domain.study import Code
 from reporting import codes
-from reporting.measurements import Measurement, Statement, acquired, measurements, statements
+from reporting.measurements import (
+    Measurement,
+    Standing,
+    Statement,
+    acquired,
+    measurements,
+    standing_of,
+    statements,
+)
 from reporting.report import DISCLAIMER, UNTRAINED, Report
 from reporting.words import harmless, person_words
 
@@ -41,10 +48,11 @@ _URIS = "urn:ietf:rfc:3986"
 _TERMS = "http://terminology.hl7.org/CodeSystem/"
 _REPLACES = "http://hl7.org/fhir/StructureDefinition/diagnosticReport-replaces"
 # of a DiagnosticReport and of its Observations. R4 keeps a report's `preliminary` for verified early
-# results; what nobody has verified is `partial`. An amended one that nobody signed is no more than that.
+# results; what nobody has verified is `partial`.
 _STATUS = {
-    ReportStatus.PRELIMINARY: ("partial", "preliminary"),
-    ReportStatus.AMENDED: ("partial", "preliminary"),
+    Standing.PRELIMINARY: ("partial", "preliminary"),
+    Standing.FINAL: ("final", "final"),
+    Standing.CORRECTED: ("corrected", "corrected"),
 }
 _ABSENT = {  # data-absent-reason beside CID 42
     codes.MEASUREMENT_FAILURE: "error",
@@ -159,7 +167,7 @@ def _observations(report: Report, device: Json) -> Iterator[tuple[str, Json]]:
 def _common(report: Report, device: Json) -> Json:
     shared: Json = {
         "resourceType": "Observation",
-        "status": _STATUS[report.status][1],
+        "status": _STATUS[standing_of(report)][1],
         "category": [{"coding": [_coding_of(f"{_TERMS}observation-category", "laboratory")]}],
         "issued": _instant(report.issued_at),
         "device": {"reference": device["fullUrl"]},
@@ -227,7 +235,7 @@ def _document(report: Report, pdf: bytes, observations: list[Json]) -> Json:
             {"system": _UIDS, "value": f"urn:oid:{report.uids.sr_instance}"},
             {"system": _UIDS, "value": f"urn:oid:{report.uids.pdf_instance}"},
         ],
-        "status": _STATUS[report.status][0],
+        "status": _STATUS[standing_of(report)][0],
         "category": [{"coding": [_coding_of(f"{_TERMS}v2-0074", "HM")]}],
         "code": _concept(codes.PDF_TITLE),
         "issued": _instant(report.issued_at),

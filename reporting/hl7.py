@@ -11,19 +11,24 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from domain.identities import derived_uuid
-from domain.states import ReportStatus
 from domain.study import Code
 from reporting import codes
-from reporting.measurements import Statement, acquired, measurements, statements
+from reporting.measurements import (
+    Standing,
+    Statement,
+    acquired,
+    measurements,
+    standing_of,
+    statements,
+)
 from reporting.report import DISCLAIMER, Report
 from reporting.words import harmless
 
 __all__ = ["addressed", "control_id_of", "oru_message"]
 
 VERSION = "2.5.1"
-# tables 0123 (OBR-25) and 0085 (OBX-11). An amended report that nobody had signed replaces no final
-# result, so it is not C: it comes under the filler order number of the one it replaces.
-_STATUS = {ReportStatus.PRELIMINARY: "P", ReportStatus.AMENDED: "P"}
+# tables 0123 (OBR-25) and 0085 (OBX-11)
+_STATUS = {Standing.PRELIMINARY: "P", Standing.FINAL: "F", Standing.CORRECTED: "C"}
 _NOT_OBTAINED = "X"
 _ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"})
 
@@ -140,7 +145,7 @@ def _request(report: Report) -> str:
         18: _text(context.accession_number),  # as IHE's radiology profiles have it
         22: _time(report.issued_at),
         24: "HM",
-        25: _STATUS[report.status],
+        25: _STATUS[standing_of(report)],
     }
     return _segment("OBR", *fields.values())
 
@@ -212,7 +217,7 @@ def _observation(
         4: str(group),
         5: value,
         6: _coded(unit) if unit else "",
-        11: _NOT_OBTAINED if missing else _STATUS[report.status],
+        11: _NOT_OBTAINED if missing else _STATUS[standing_of(report)],
         17: _coded(codes.AUTOMATED),
         18: _maker(report),
         19: _time(report.issued_at),
@@ -232,7 +237,7 @@ def _specimen(report: Report) -> Iterator[str]:
     if specimen.container_identifier.strip():
         fields = ("1", "ST", _coded(codes.CONTAINER_IDENTIFIER), "",
                   _text(specimen.container_identifier))  # fmt: skip
-        yield _segment("OBX", *fields, *[""] * 5, _STATUS[report.status])
+        yield _segment("OBX", *fields, *[""] * 5, _STATUS[standing_of(report)])
 
 
 def _maker(report: Report) -> Field:

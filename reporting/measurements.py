@@ -10,15 +10,46 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from enum import StrEnum
 
 from domain.cells import CellClass, Stage, WbcClass
 from domain.counts import Proportion
+from domain.states import ReportStatus
 from domain.study import Code, StudyContext
 from reporting import codes
 from reporting.figures import one_decimal, ratio
 from reporting.report import DISCLAIMER, UNTRAINED, Report
 
-__all__ = ["Interval", "Measurement", "Statement", "acquired", "measurements", "statements"]
+__all__ = [
+    "Interval",
+    "Measurement",
+    "Standing",
+    "Statement",
+    "acquired",
+    "measurements",
+    "standing_of",
+    "statements",
+]
+
+
+class Standing(StrEnum):
+    """How far a receiver may take the results for settled."""
+
+    PRELIMINARY = "preliminary"  # no person has signed them
+    FINAL = "final"
+    CORRECTED = "corrected"  # they replace what was final
+
+
+# an amended report that nobody signed replaces another such, and so corrects nothing final
+_STANDING = {
+    ReportStatus.PRELIMINARY: Standing.PRELIMINARY,
+    ReportStatus.AMENDED: Standing.PRELIMINARY,
+}
+
+
+def standing_of(report: Report) -> Standing:
+    """The one place that tells the messages' result status from the report's state."""
+    return _STANDING[report.status]
 
 
 @dataclass(frozen=True, kw_only=True)

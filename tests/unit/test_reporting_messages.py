@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import hl7
 import pytest
@@ -19,6 +20,7 @@ from reporting.answers import Answer, acknowledgement_of, transaction_answer
 from reporting.fhir import fhir_bundle
 from reporting.figures import figures_of
 from reporting.hl7 import addressed, control_id_of, oru_message
+from reporting.measurements import Standing, standing_of
 from reporting.message_readback import numbers_in_fhir, numbers_in_hl7
 from tests import reporting_cases as cases
 
@@ -139,11 +141,27 @@ def test_no_leukocytes_give_no_percentage_and_no_zero():
 
 
 @pytest.mark.parametrize("status", ReportStatus)
-def test_every_status_has_its_words(status):
-    from reporting import hl7 as oru
+def test_every_state_of_a_report_has_a_standing(status):
+    assert standing_of(replace(ALL["few"], status=status)) in Standing
 
-    assert oru._STATUS[status] in ("P", "F", "C")
-    assert fhir._STATUS[status][1] in ("preliminary", "final", "amended", "corrected")
+
+@pytest.mark.parametrize(
+    ("standing", "in_hl7", "in_fhir"),
+    [
+        (Standing.PRELIMINARY, "P", ("partial", "preliminary")),
+        (Standing.FINAL, "F", ("final", "final")),
+        (Standing.CORRECTED, "C", ("corrected", "corrected")),
+    ],
+)
+def test_every_standing_has_its_status(standing, in_hl7, in_fhir, monkeypatch):
+    for module in ("hl7", "fhir"):
+        monkeypatch.setattr(f"reporting.{module}.standing_of", lambda _report: standing)
+    message = oru_message(ALL["stage_failed"])
+    assert segments(message, "OBR")[0][25] == in_hl7
+    assert {row[11] for row in segments(message, "OBX")} == {in_hl7, "X"}
+    made = fhir_bundle(ALL["stage_failed"], PDF)
+    assert resources(made, "DiagnosticReport")[0]["status"] == in_fhir[0]
+    assert {r["status"] for r in resources(made, "Observation")} == {in_fhir[1]}
 
 
 def test_untrained_results_are_marked_as_no_patients_data():
