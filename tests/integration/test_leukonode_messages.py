@@ -9,8 +9,9 @@ from pathlib import Path
 import hl7
 import pytest
 
+from leukonode.doctor import _destinations
 from leukonode.messages import call, send_bundle, send_message
-from leukonode.settings import FhirDestination, Hl7Destination
+from leukonode.settings import FhirDestination, Hl7Destination, Settings
 from reporting.answers import Answer
 from reporting.fhir import fhir_bundle
 from reporting.figures import figures_of
@@ -114,6 +115,16 @@ def test_every_status_of_a_server_has_its_consequence(status, answer, monkeypatc
     assert "Jane" in said.comment
     assert len(server.requests) == 1  # a redirect is not followed
     assert server.resources == {}
+
+
+def test_doctor_calls_receivers_of_both_kinds():
+    with mllp_listener(acknowledged("AA")) as listener, fhir_server() as server:
+        here = [lis(listener.port), ehr(server.port)]
+        away = [lis(_free_port(), name="away"), ehr(_free_port(), name="gone")]
+        found = list(_destinations(Settings(destinations=(*here, *away))))
+    assert [f.verdict.value for f in found] == ["good", "good", "wrong", "wrong"]
+    assert [f.said for f in found[:2]] == ["accepts connections", "answers metadata"]
+    assert listener.blocks == []
 
 
 def test_patient_system_names_the_servers_patient():

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import hl7
 import pytest
@@ -312,3 +313,8 @@ def test_transaction_answers(status, body, answer, reason):
     assert reason in said.reason
     assert "Doe" not in said.reason
     assert answer.retryable == (answer in (Answer.ERROR, Answer.UNKNOWN))
+
+
+def test_the_manual_names_the_system_of_local_codes():
+    manual = (Path(__file__).parents[2] / "docs" / "reports.md").read_text(encoding="utf-8")
+    assert fhir.SYSTEMS[codes.LOCAL_SCHEME] in manual
