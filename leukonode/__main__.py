@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from leukonode import commands
-from leukonode.commands import analyze, cases, database, dicom, models, service, training
+from leukonode.commands import analyze, cases, database, dicom, explain, models, service, training
 from leukonode.console import say_error
 from leukonode.errors import AlreadySaid, LeukonodeError
 
@@ -40,7 +40,7 @@ def _options(
 
 _state = {"trace": False}
 
-for _module in (service, analyze, dicom, cases, training):
+for _module in (service, analyze, dicom, cases, explain, training):
     _module.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(database.db_app, name="db")
