@@ -1,6 +1,7 @@
 """Door 5: a worker claims a delivery (one report to one destination) and says what became of it."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -22,7 +23,7 @@ from db.audit import record_event
 from db.database import Transaction
 from db.errors import NotProven, UnknownRow
 from db.queue import Step, defer
-from db.reporting_rows import ReportObject, objects_of
+from db.reporting_rows import ObjectKind, ReportObject, objects_of
 from db.tables import deliveries, delivery_instances
 from domain.identities import CaseId, InstanceUID, ReportId
 from domain.states import CaseEvent, CaseState, DeliveryEvent, DeliveryState
@@ -59,6 +60,10 @@ class DeliveryClaim:
     token: UUID
     objects: tuple[ReportObject, ...]
     taken: frozenset[InstanceUID]
+
+    def only(self, kinds: Collection[ObjectKind]) -> "DeliveryClaim":
+        """The claim on the objects that its destination takes."""
+        return replace(self, objects=tuple(o for o in self.objects if o.kind in kinds))
 
 
 def claim_delivery(

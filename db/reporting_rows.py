@@ -64,6 +64,13 @@ class ObjectKind(StrEnum):
     PDF = "pdf"  # the Encapsulated PDF object
     SR = "sr"
     ANNOTATIONS = "annotations"  # of the cells of one image; a report has any number of them
+    HL7 = "hl7"  # a result message, ORU^R01
+    FHIR = "fhir"  # a transaction Bundle
+
+    @property
+    def is_message(self) -> bool:
+        """No DICOM object: its class, series and transfer syntax are empty, its UID only names it."""
+        return self in (ObjectKind.HL7, ObjectKind.FHIR)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@
     │   ├── WeightsError             a weights file is missing, altered, or does not fit its network
     │   └── BundleExists             a bundle would be written over something that is there
     ├── NotFinite                    a network answered with NaN or infinity
-    └── UnfitField                   a decoded field that the bundle cannot read as it is
+    ├── UnfitField                   a decoded field that the bundle cannot read as it is
+    └── ExplanationWithheld          an overlay that would say nothing about the network
 
 `cascade.analyse` raises none of them: what fails there is a value, `domain.analysis.StageFailure`,
 or an image that is not evaluable.
@@ -18,6 +19,7 @@ from typing import Self
 __all__ = [
     "BundleError",
     "BundleExists",
+    "ExplanationWithheld",
     "InferenceError",
     "ManifestError",
     "NotFinite",
@@ -61,3 +63,7 @@ class NotFinite(InferenceError, ArithmeticError):
 
 class UnfitField(InferenceError, ValueError):
     """Pixels that were decoded, but are of a scale or a shape that no network can be shown."""
+
+
+class ExplanationWithheld(InferenceError):
+    """An overlay that would say nothing about the network is not shown."""

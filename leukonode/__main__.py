@@ -18,6 +18,7 @@ from leukonode.commands import (
     cases,
     database,
     dicom,
+    explain,
     models,
     reports,
     reproduce,
@@ -51,7 +52,7 @@ def _options(
 
 _state = {"trace": False}
 
-for _module in (service, analyze, dicom, cases, reports, reproduce, training):
+for _module in (service, analyze, dicom, cases, explain, reports, reproduce, training):
     _module.register(app)
 assembling.register(models.app)
 app.add_typer(models.app, name="models")

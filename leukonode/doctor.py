@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from leukonode.errors import LeukonodeError
 from leukonode.layout import strangers
-from leukonode.settings import Settings
+from leukonode.settings import Destination, DicomDestination, FhirDestination, Settings
 
 __all__ = ["Examined", "Judgement", "examine"]
 
@@ -173,9 +173,6 @@ def _blocked(settings: Settings) -> Iterator[Examined]:
 
 
 def _destinations(settings: Settings) -> Iterator[Examined]:
-    from dicom_node.peers import Peer
-    from dicom_node.scu import Timeouts, echo
-
     if not settings.destinations:
         yield Examined(
             verdict=Judgement.NOTE,
@@ -183,13 +180,30 @@ def _destinations(settings: Settings) -> Iterator[Examined]:
             said="none: reports stay here and go to no PACS",
         )
     for destination in settings.destinations:
-        answer = echo(
-            Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
-            calling_ae=settings.ae_title,
-            timeouts=Timeouts(connect=5, associate=5, response=5),
-        )
+        said, reason = _called(destination, settings)
         yield Examined(
-            verdict=Judgement.GOOD if answer.ok else Judgement.WRONG,
+            verdict=Judgement.WRONG if reason else Judgement.GOOD,
             what=f"destination {destination.name}",
-            said="answers C-ECHO" if answer.ok else answer.reason,
+            said=reason or said,
         )
+
+
+def _called(destination: Destination, settings: Settings) -> tuple[str, str]:
+    """What it answers to, and why it does not, empty when it does."""
+    from dicom_node.peers import Peer
+    from dicom_node.scu import Timeouts, echo
+    from leukonode.messages import call
+
+    if not isinstance(destination, DicomDestination):
+        said = (
+            "answers metadata"
+            if isinstance(destination, FhirDestination)
+            else "accepts connections"
+        )
+        return said, call(destination, seconds=5)
+    answer = echo(
+        Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
+        calling_ae=settings.ae_title,
+        timeouts=Timeouts(connect=5, associate=5, response=5),
+    )
+    return "answers C-ECHO", "" if answer.ok else answer.reason

@@ -3,14 +3,14 @@ could not be read.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from db.reporting_rows import IssuedReport, ObjectKind, ReportObject
 from dicom_node.headers import InstanceHeader
 from domain.analysis import Analysis, BundleInfo, StageFailure
 from domain.counts import Numbers
-from domain.identities import InstanceUID, SeriesUID, SopClassUID
+from domain.identities import InstanceUID, SeriesUID, SopClassUID, derived_uid
 from domain.image import ImageReading, ScaleFrom, Verdict, Viability
 from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
@@ -42,14 +42,20 @@ class NumbersDiffer(RuntimeError):
 
 
 def issue(
-    report: Report, store: FolderStore, *, stored: Numbers, annotations: bool
+    report: Report,
+    store: FolderStore,
+    *,
+    stored: Numbers,
+    annotations: bool,
+    messages: Collection[ObjectKind] = (),
 ) -> tuple[ReportObject, ...]:
-    """Draw PDF and SR, and where wanted the cells on their images; read the numbers back, and lay all in
-    the store; durable on return.
+    """Draw PDF and SR, and where wanted the cells on their images and the messages asked for; read the
+    numbers back, and lay all in the store; durable on return.
 
     `stored` are the numbers that the database holds. NumbersDiffer when a drawing says others.
     """
-    pdf, sr = encapsulated_pdf(report, pdf_bytes(report)), sr_document(report, cells=annotations)
+    drawn = pdf_bytes(report)
+    pdf, sr = encapsulated_pdf(report, drawn), sr_document(report, cells=annotations)
     expected = figures_of(replace(report, numbers=stored))
     differing = (*differences_in_pdf_object(expected, pdf), *differences_in_sr(expected, sr))
     if differing:
@@ -72,7 +78,22 @@ def issue(
             )
             for made in annotations_of(report)
         ]
+    objects += [_message(report, store, kind, drawn) for kind in ObjectKind if kind in messages]
     return tuple(objects)
+
+
+def _message(report: Report, store: FolderStore, kind: ObjectKind, pdf: bytes) -> ReportObject:
+    # each draws with a library that is wanted for it alone
+    if kind is ObjectKind.HL7:
+        from reporting.hl7 import oru_message
+
+        content = oru_message(report)
+    else:
+        from reporting.fhir import fhir_bundle
+
+        content = fhir_bundle(report, pdf)
+    name = InstanceUID(derived_uid(report.uids.sr_instance, kind.value))
+    return _stored(store, content, kind, SopClassUID(""), name, SeriesUID(""), syntax="")
 
 
 def _stored(
@@ -82,14 +103,15 @@ def _stored(
     sop_class_uid: SopClassUID,
     instance_uid: InstanceUID,
     series_uid: SeriesUID,
+    syntax: str = _EXPLICIT_LITTLE_ENDIAN,
 ) -> ReportObject:
-    key = store.put(content, shelf=Shelf.RESULTS)
+    key = store.put(content, shelf=Shelf.MESSAGES if kind.is_message else Shelf.RESULTS)
     return ReportObject(
         kind=kind,
         instance_uid=instance_uid,
         sop_class_uid=sop_class_uid,
         series_uid=series_uid,
-        transfer_syntax_uid=_EXPLICIT_LITTLE_ENDIAN,
+        transfer_syntax_uid=syntax,
         sha256=sha256_of(store.path(key)),
         size_bytes=len(content),
         store_key=key,

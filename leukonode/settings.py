@@ -16,15 +16,27 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from leukonode.errors import SettingsError
 
-__all__ = ["Destination", "Effective", "PeerSetting", "Settings", "load_settings"]
+__all__ = [
+    "Destination",
+    "DicomDestination",
+    "Effective",
+    "FhirDestination",
+    "Hl7Destination",
+    "PeerSetting",
+    "Settings",
+    "load_settings",
+]
 
 PREFIX = "LEUKONODE_"
 # Read by us, but not settings of the service.
@@ -36,22 +48,99 @@ AeTitle = Annotated[
     StringConstraints(pattern=r"^ *[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$", max_length=16),
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
+PeerPort = Annotated[int, Field(ge=1, le=65535)]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Destination(_Frozen):
+class _AnyDestination(_Frozen):
     """Where results go. `when` is the event that sends them."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    when: Literal["report"] = "report"
+
+
+class DicomDestination(_AnyDestination):
+    """A PACS: gets the DICOM objects."""
+
+    kind: Literal["dicom"] = "dicom"
     ae_title: AeTitle
     host: str
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: PeerPort
     tls: Literal[False] = False
-    when: Literal["report"] = "report"
     commitment: Literal["none"] = "none"
+
+
+class _Certified(_AnyDestination):
+    """Files in PEM: whom to believe (else the system's authorities), and who this node is."""
+
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files it names, by setting."""
+        named = ("ca_file", "certificate", "key", "token_file")
+        return {n: file for n in named if (file := getattr(self, n, None)) is not None}
+
+    def _check_encrypted(self, mend: str, *, encrypted: bool) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        if not encrypted and self.files:
+            raise ValueError(f"{', '.join(self.files)} would be of no use; {mend}")
+
+
+class Hl7Destination(_Certified):
+    """A receiver of HL7 v2 messages over MLLP."""
+
+    kind: Literal["hl7"]
+    host: str
+    port: PeerPort
+    tls: bool = False
+    receiving_application: Annotated[str, Field(max_length=180)] = ""
+    receiving_facility: Annotated[str, Field(max_length=180)] = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Hl7Destination":
+        self._check_encrypted("set tls = true", encrypted=self.tls)
+        return self
+
+
+class FhirDestination(_Certified):
+    """A FHIR R4 server, by its base address. A token file would be sent to whoever listens, so it
+    wants https too."""
+
+    kind: Literal["fhir"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$")]
+    token_file: Path | None = None
+    patient_system: Annotated[
+        str, StringConstraints(pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:\S+)?$")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "FhirDestination":
+        self._check_encrypted("give an https url", encrypted=self.url.startswith("https:"))
+        return self
+
+
+def _kind_of(value: Any) -> Any:
+    """A destination that states no kind is a PACS."""
+    return value.get("kind", "dicom") if isinstance(value, dict) else getattr(value, "kind", None)
+
+
+Destination = Annotated[
+    Annotated[DicomDestination, Tag("dicom")]
+    | Annotated[Hl7Destination, Tag("hl7")]
+    | Annotated[FhirDestination, Tag("fhir")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="destination_kind",
+        custom_error_message="kind must be 'dicom', 'hl7' or 'fhir'",
+    ),
+]
 
 
 class PeerSetting(_Frozen):
@@ -165,6 +254,8 @@ def _from_variable(name: str, text: str) -> Any:
 def _one_line(error: ValidationError, origins: Mapping[str, str]) -> str:
     first = error.errors()[0]
     name, *inside = [str(part) for part in first["loc"]]
+    if name == "destinations":  # the kind that was tried is no part of the place
+        del inside[1:2]
     place = name + "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in inside)
     if first["type"] == "extra_forbidden" and not inside:
         return f"{origins[name]}: there is no setting '{name}'; `leukonode settings` lists them"
@@ -193,8 +284,23 @@ def _settled(settings: Settings, folder: Path) -> Settings:
         update={
             "data_dir": (folder / settings.data_dir).resolve(),
             "bundle": (folder / settings.bundle).resolve() if settings.bundle else None,
+            "destinations": tuple(_placed(d, folder) for d in settings.destinations),
             "store_url": (
                 f"file:{(folder / settings.store_dir).resolve()}" if settings.store_url else ""
             ),
         }
     )
+
+
+def _placed(destination: Destination, folder: Path) -> Destination:
+    """With absolute paths. Raises SettingsError where a file is not there."""
+    if isinstance(destination, DicomDestination):
+        return destination
+    files = {name: (folder / file).resolve() for name, file in destination.files.items()}
+    for name, file in files.items():
+        if not file.is_file():
+            raise SettingsError(
+                f"setting destinations: {name} of '{destination.name}' names {file}, and no such "
+                "file is there"
+            )
+    return destination.model_copy(update=files)

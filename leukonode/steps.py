@@ -50,8 +50,6 @@ from db.reporting_rows import (
 )
 from dicom_node.errors import log_failure
 from dicom_node.headers import InstanceHeader
-from dicom_node.peers import Peer
-from dicom_node.scu import SendOutcome, Timeouts, send
 from domain.analysis import Analysis, BundleInfo
 from domain.counts import AdequacyLimits, numbers_of_analysis
 from domain.identities import CaseId
@@ -67,6 +65,7 @@ from leukonode.reading import (
     pictures_from,
     pictures_to_bytes,
 )
+from leukonode.sending import Sent, kinds_for, message_kinds, send_to
 from leukonode.settings import Destination, Settings
 from leukonode.store import FolderStore, sha256_of
 from reporting.report import Producer, report_of
@@ -192,8 +191,8 @@ def _to_be_read(house: House, instances: tuple[StoredInstance, ...]) -> tuple[In
 
 
 def report(house: House, case_id: CaseId) -> None:
-    """Door 4: draw the analysis as PDF, SR and annotations, and issue them, if they say what the database
-    does."""
+    """Door 4: draw the analysis as PDF, SR, annotations and the messages that are wanted, and issue them,
+    if they say what the database does."""
     with house.database.transaction() as tx:
         claim = claim_report(tx, case_id, owner=house.owner, lease=house.lease, now=house.now())
     if claim is None:
@@ -259,7 +258,13 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         overviews=overviews,
         reviews=claim.reviews,
     )
-    return issue(drawn, house.store, stored=stored, annotations=house.settings.annotations)
+    return issue(
+        drawn,
+        house.store,
+        stored=stored,
+        annotations=house.settings.annotations,
+        messages=message_kinds(house.settings.destinations),
+    )
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:
@@ -275,14 +280,21 @@ def _limits(settings: Settings) -> AdequacyLimits:
 def deliver(house: House, delivery_id: str) -> None:
     """Door 5: send the issued objects, and keep the peer's own word for each."""
     with house.database.transaction() as tx:
-        claim = claim_delivery(
+        claimed = claim_delivery(
             tx, delivery_id, owner=house.owner, lease=house.lease, now=house.now()
         )
-    if claim is None:
+    if claimed is None:
         return
-    destination = _destination(house.settings, claim.destination)
+    destination = _destination(house.settings, claimed.destination)
     if destination is None:
-        _end(house, claim, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
+        _end(house, claimed, DeliveryOutcome.GIVEN_UP, "the destination is no longer configured")
+        return
+    claim = claimed.only(kinds_for(destination))
+    if not claim.objects:
+        reason = (
+            f"the report was issued without anything for a destination of kind {destination.kind}"
+        )
+        _end(house, claim, DeliveryOutcome.GIVEN_UP, reason)
         return
     objects = tuple(o for o in claim.objects if o.instance_uid not in claim.taken)
     changed = [o.kind.value for o in objects if not _as_issued(house, o)]
@@ -295,7 +307,13 @@ def deliver(house: House, delivery_id: str) -> None:
         with _held(
             house, lambda tx: extend_delivery_lease(tx, claim, lease=house.lease, now=house.now())
         ):
-            outcome = _sent(house, objects, destination)
+            outcome = send_to(
+                destination,
+                objects,
+                store=house.store,
+                settings=house.settings,
+                delivery_id=delivery_id,
+            )
     except Exception as error:
         with house.database.transaction() as tx:
             _try_again_or_give_up(house, tx, claim, type(error).__name__)
@@ -325,33 +343,22 @@ def _destination(settings: Settings, name: str) -> Destination | None:
     return next((d for d in settings.destinations if d.name == name), None)
 
 
-def _sent(house: House, objects: Sequence[ReportObject], destination: Destination) -> SendOutcome:
-    wait = house.settings.delivery_timeout_seconds
-    return send(
-        [house.store.path(o.store_key) for o in objects],
-        to=Peer(ae_title=destination.ae_title, host=destination.host, port=destination.port),
-        calling_ae=house.settings.ae_title,
-        timeouts=Timeouts(connect=min(wait, 10.0), associate=wait, response=wait),
-    )
-
-
 def _finish(
     house: House,
     tx: Transaction,
     claim: DeliveryClaim,
     objects: Sequence[ReportObject],
-    outcome: SendOutcome,
+    outcome: Sent,
 ) -> None:
-    refused = [i for i in outcome.instances if not is_success(i.status)]
+    said_of = zip(objects, outcome.instances, strict=True)
+    refused = [(o, i) for o, i in said_of if not is_success(i.status)]
     if not refused:
         finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
         return
-    first = refused[0]
+    _, first = refused[0]
     said = "" if first.status is None else f"the peer answered {first.status:04X}"
     reason = outcome.reason or said or "the peer gave no status"
-    if {i.instance_uid for i in refused} <= {
-        o.instance_uid for o in objects if o.kind is ObjectKind.ANNOTATIONS
-    }:
+    if all(o.kind is ObjectKind.ANNOTATIONS for o, _ in refused):
         reason += f"; {_ONLY_ANNOTATIONS}"
     if outcome.retryable:
         _try_again_or_give_up(house, tx, claim, reason)

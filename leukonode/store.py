@@ -8,6 +8,7 @@ overwritten with other content.
     writing/      what we are writing ourselves; leftovers of a kill are removed after an hour
     objects/      ab/abcd....dcm   received objects, by the SHA-256 of their data set
     results/      ab/abcd....dcm   issued PDF and SR, by the SHA-256 of the file
+    messages/     ab/abcd....msg   issued HL7 messages and FHIR Bundles, likewise
     quarantine/   ab/abcd....bin   refused objects, never decoded again
     crops/        <analysis id>.npz  cells and overviews for the report
 """
@@ -32,11 +33,17 @@ class Shelf(StrEnum):
 
     OBJECTS = "objects"
     RESULTS = "results"
+    MESSAGES = "messages"
     QUARANTINE = "quarantine"
     CROPS = "crops"
 
 
-_ENDINGS = {Shelf.OBJECTS: ".dcm", Shelf.RESULTS: ".dcm", Shelf.QUARANTINE: ".bin"}
+_ENDINGS = {
+    Shelf.OBJECTS: ".dcm",
+    Shelf.RESULTS: ".dcm",
+    Shelf.MESSAGES: ".msg",
+    Shelf.QUARANTINE: ".bin",
+}
 
 
 def sha256_of(path: Path, *, offset: int = 0) -> Sha256:

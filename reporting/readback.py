@@ -23,7 +23,7 @@ from reporting.pdf_sections import NO_PATTERN, ROW
 from reporting.persons import PERSONS_HEADING
 from reporting.words import class_words
 
-__all__ = ["Ambiguous", "numbers_in_pdf_text", "numbers_in_result", "numbers_in_sr"]
+__all__ = ["Ambiguous", "coded_names", "numbers_in_pdf_text", "numbers_in_result", "numbers_in_sr"]
 
 _NUMBER = r"(\d+\.\d+)"
 _INTERVAL = rf"{_NUMBER} to {_NUMBER}"
@@ -66,7 +66,7 @@ def numbers_in_pdf_text(text: str) -> dict[str, str]:
 def numbers_in_sr(document: bytes) -> dict[str, str]:
     """Numbers by name, from the SR's coded content."""
     dataset = dcmread(io.BytesIO(document))
-    by_code = {(c.scheme, c.value): (name, kind) for c, name, kind in _coded_names()}
+    by_code = {(c.scheme, c.value): (name, kind) for c, name, kind in coded_names()}
     found: dict[str, str] = {}
     for item in _items(dataset):
         if item.ValueType != "NUM" or not item.MeasuredValueSequence:
@@ -156,7 +156,8 @@ def _fraction_labels() -> Iterator[tuple[str, str]]:
         yield f"subtype.{subtype.value}", class_words(subtype)
 
 
-def _coded_names() -> Iterator[tuple[Code, str, str]]:
+def coded_names() -> Iterator[tuple[Code, str, str]]:
+    """(code, name in `figures_of`, how its number is said: count, ratio, plain, fraction)."""
     yield codes.DETECTED, "cells", "count"
     yield codes.CELLS_COUNTED, "leukocytes", "count"
     yield codes.PLATELETS_PER_RED_CELL, "platelets_per_red_cell", "ratio"

@@ -15,6 +15,7 @@ __all__ = [
     "STAGE_WORDS",
     "class_words",
     "date_words",
+    "harmless",
     "legible",
     "person_words",
     "short",
@@ -65,6 +66,10 @@ FLAG_WORDS = {
 }
 
 
+# embeddings, overrides and isolates (Unicode UAX 9): they reorder what stands after them
+_DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def class_words(name: str) -> str:
     """
     >>> class_words("early_pre_b"), class_words("monocytes")
@@ -84,6 +89,22 @@ def legible(text: str) -> str:
     return "".join(
         f"[U+{ord(c):04X}]"
         if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+        else c
+        for c in spaced
+    )
+
+
+def harmless(text: str) -> str:
+    """One line for a program that will show it: as it came, but for control, surrogate and
+    direction characters, which become their numbers. Joiners stay, for names are spelt with them.
+
+    >>> harmless("a\\u202eb\\x00 \\u0645\\u06cc\\u200c\\u062e")
+    'a[U+202E]b[U+0000] \u0645\u06cc\u200c\u062e'
+    """
+    spaced = re.sub(r"[ \t\r\n]+", " ", text).strip()
+    return "".join(
+        f"[U+{ord(c):04X}]"
+        if unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in _DIRECTIONS
         else c
         for c in spaced
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0003_pre_annotations"
-down_revision = "0001_pre_first_schema"
+down_revision = "0002_pre_reviews"
 branch_labels = None
 depends_on = None
 

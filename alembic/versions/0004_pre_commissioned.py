@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import op
 
 revision = "0004_pre_commissioned"
-down_revision = "0001_pre_first_schema"
+down_revision = "0003_pre_annotations"
 branch_labels = None
 depends_on = None
 

@@ -216,7 +216,7 @@ def objects_for(claim: ReportClaim) -> list[ReportObject]:
             size_bytes=10,
             store_key=f"reports/{claim.report_id}/{kind}",
         )
-        for kind in ObjectKind
+        for kind in (ObjectKind.PDF, ObjectKind.SR)
     ]
 
 
@@ -781,6 +781,23 @@ def test_three_reports_arrive_in_their_order(database: Database) -> None:
         now += timedelta(minutes=1)
     assert order == [1, 2, 3]
     assert detail(database, case_id).line.state is CaseState.UNDELIVERED
+
+
+def test_a_claim_on_what_the_destination_takes_alone(database: Database) -> None:
+    case_id = analysed_case(database)
+    issue(database, case_id, ["PACS"])
+    claim = delivery_claim(database, detail(database, case_id).deliveries[0].delivery_id)
+    narrowed = claim.only({ObjectKind.SR})
+    (sr,) = narrowed.objects
+    assert sr.kind is ObjectKind.SR
+    assert claim.only({ObjectKind.HL7}).objects == ()
+    with database.transaction() as tx:
+        record_instance_status(
+            tx, claim, instance_uid=sr.instance_uid, status=0, comment="", now=NOW + QUIET
+        )
+        assert finish_delivery(
+            tx, narrowed, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=NOW + QUIET
+        )
 
 
 def test_a_delivery_is_tried_again_and_keeps_what_was_taken(database: Database) -> None:

@@ -33,6 +33,46 @@ def test_settings_lists_of_tables(tmp_path: Path):
     assert load_settings({}, folder=tmp_path).settings.peers[0].services == ("echo", "store")
 
 
+def test_settings_destinations_of_three_kinds(tmp_path: Path):
+    (tmp_path / "ca.pem").write_text("x")
+    (tmp_path / "leukonode.toml").write_text(
+        '[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "h"\nport = 104\n'
+        '[[destinations]]\nname = "lis"\nkind = "hl7"\nhost = "h"\nport = 2575\n'
+        'tls = true\nca_file = "ca.pem"\n'
+        '[[destinations]]\nname = "ehr"\nkind = "fhir"\nurl = "https://h/fhir"\n'
+    )
+    made = load_settings({}, folder=tmp_path).settings.destinations
+    assert [d.kind for d in made] == ["dicom", "hl7", "fhir"]
+    assert made[1].ca_file == (tmp_path / "ca.pem").resolve()
+
+
+HL7 = '"name": "lis", "kind": "hl7", "host": "h", "port": 2575'
+FHIR = '"name": "ehr", "kind": "fhir"'
+
+
+@pytest.mark.parametrize(
+    ("destination", "said"),
+    [
+        ('"name": "x", "kind": "fax"', "destinations[0] (from LEUKONODE_DESTINATIONS): kind must"),
+        (f'{HL7}, "ae_title": "LIS"', "setting destinations[0].ae_title"),
+        (f'{HL7}, "tls": true, "key": "k.pem"', "certificate and key go together"),
+        (f'{HL7}, "ca_file": "ca.pem"', "ca_file would be of no use; set tls = true"),
+        (f'{HL7}, "tls": true, "ca_file": "ca.pem"', "ca_file of 'lis' names"),
+        (f'{FHIR}, "url": "ftp://h"', "setting destinations[0].url"),
+        (f'{FHIR}, "url": "https://user:secret@h/fhir"', "setting destinations[0].url"),
+        (f'{FHIR}, "url": "http://h", "token_file": "t"', "token_file would be of no use"),
+        (f'{FHIR}, "url": "http://h", "patient_system": "mrn"', "destinations[0].patient_system"),
+    ],
+)
+def test_settings_wrong_destination_is_one_line(tmp_path: Path, destination, said):
+    environment = {"LEUKONODE_DESTINATIONS": f"[{{{destination}}}]"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environment, folder=tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("environment", "toml", "said"),
     [
