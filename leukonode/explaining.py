@@ -107,7 +107,7 @@ def _as_seen(source: PixelSource, cell: Cell, analysis: Analysis, entry: NamingS
     y1 = min(image.header.height_px, ceil(y + reach[1]))
     pixels = source.region(Box(x0, y0, x1, y1), frame=cell.frame)
     box = cell.box_px
-    return square_crops(
+    seen: Pixels = square_crops(
         pixels,
         [Box(box.x0 - x0, box.y0 - y0, box.x1 - x0, box.y1 - y0)],
         um_per_px=um,
@@ -116,6 +116,7 @@ def _as_seen(source: PixelSource, cell: Cell, analysis: Analysis, entry: NamingS
         interpolation=entry.interpolation,
         background=background_of(pixels),
     ).pixels[0]
+    return seen
 
 
 def _drawn(crop: Pixels, saliency: Saliency, cell: Cell, *, untrained: bool) -> bytes:
