@@ -13,7 +13,7 @@ from domain.study import MixedStudyError, StudyContext, merged_context
 from leukonode.about import SOFTWARE
 from leukonode.store import FolderStore, Shelf, sha256_of
 from reporting.encapsulated import encapsulated_pdf
-from reporting.pdf import pdf_bytes
+from reporting.pdf import Paper, pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
 from reporting.sr import sr_document
 
@@ -24,12 +24,14 @@ _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
-def issue(report: Report, store: FolderStore) -> tuple[ReportObject, ...]:
+def issue(
+    report: Report, store: FolderStore, *, paper: Paper = Paper.A4
+) -> tuple[ReportObject, ...]:
     """Draw PDF and SR and lay both in the store; durable on return."""
     return (
         _stored(
             store,
-            encapsulated_pdf(report, pdf_bytes(report)),
+            encapsulated_pdf(report, pdf_bytes(report, paper=paper)),
             ObjectKind.PDF,
             _PDF_CLASS,
             report.uids.pdf_instance,

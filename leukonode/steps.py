@@ -57,6 +57,7 @@ from domain.counts import AdequacyLimits, numbers_of
 from domain.identities import CaseId
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
+from leukonode.beside import beside_case
 from leukonode.issuing import context_of, issue, predecessor_of, unread_analysis
 from leukonode.reading import (
     ChildDied,
@@ -68,6 +69,7 @@ from leukonode.reading import (
 )
 from leukonode.settings import Destination, Settings
 from leukonode.store import FolderStore
+from reporting.pdf import Paper
 from reporting.report import Producer, report_of
 
 __all__ = ["House", "analyse", "complete", "deliver", "report"]
@@ -234,6 +236,7 @@ def report(house: House, case_id: CaseId) -> None:
 def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
     with house.database.reading() as conn:
         analysis = load_analysis(conn, claim.analysis_id)
+        beside = beside_case(conn, claim.case_id, house.settings)
     context, _ = context_of(_to_be_read(house, claim.instances))
     gallery, overviews = pictures_from(house.store.crops(claim.analysis_id))
     drawn = report_of(
@@ -250,8 +253,9 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         predecessor=predecessor_of(claim.previous),
         gallery=gallery,
         overviews=overviews,
+        beside=beside,
     )
-    return issue(drawn, house.store)
+    return issue(drawn, house.store, paper=Paper(house.settings.report_paper))
 
 
 def _completeness(claim: ReportClaim, settings: Settings) -> str:

@@ -15,9 +15,10 @@ from domain.cells import CellClass, Stage
 from domain.counts import AdequacyLimits, Numbers, numbers_of
 from domain.finding import Finding, finding_of
 from domain.identities import CaseId, InstanceUID, SeriesUID, SopClassUID, derived_uid
-from domain.image import Pixels, Verdict
+from domain.image import Box, Pixels, Verdict
 from domain.states import ReportStatus
 from domain.study import StudyContext
+from reporting.beside import Beside
 from reporting.nameable import nameable
 
 __all__ = [
@@ -102,12 +103,14 @@ class Overview:
     pixels     (H, W, 3) uint8 RGB
     scale      overview pixels per image pixel
     origin_px  (x, y) of the overview's top left corner, in pixels of the image as it came
+    fields_px  the fields that were read, where the overview is the map of an image of many fields
     """
 
     image: int  # index into Analysis.images
     pixels: Pixels
     scale: float
     origin_px: tuple[float, float] = (0.0, 0.0)
+    fields_px: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,6 +135,17 @@ class Report:
     limits: AdequacyLimits
     gallery: tuple[GalleryCrop, ...]
     overviews: tuple[Overview, ...]
+    beside: Beside
+
+    @property
+    def thresholds_percent(self) -> tuple[float, ...]:
+        """Every threshold that the blast fraction is held against, in rising order."""
+        return tuple(sorted({self.review_threshold_percent, *self.beside.thresholds_percent}))
+
+    @property
+    def status_words(self) -> str:
+        """What every page says of it."""
+        return UNVERIFIED
 
     @property
     def untrained(self) -> bool:
@@ -185,6 +199,7 @@ def report_of(
     predecessor: Predecessor | None = None,
     gallery: tuple[GalleryCrop, ...] = (),
     overviews: tuple[Overview, ...] = (),
+    beside: Beside | None = None,
 ) -> Report:
     """The report of an analysis. ValueError when `issued_at` is not in UTC."""
     if issued_at.utcoffset() != timedelta(0):
@@ -220,6 +235,7 @@ def report_of(
         limits=limits,
         gallery=gallery,
         overviews=overviews,
+        beside=beside or Beside(),
     )
 
 
