@@ -104,7 +104,7 @@ def _who(report: Report, width: float) -> list[Any]:
         ("Issued", moment(report.issued_at)),
         ("Status", f"{report.status_words}, {report.status.value}"),
         ("Images", str(len(report.analysis.images))),
-        ("Blasts are reviewed from", f"{report.review_threshold_percent:g} %"),
+        ("Review threshold", f"{report.review_threshold_percent:g} %"),
     ]
     return [
         labelled([(label, short(value, 120)) for label, value in pairs], columns=4, width=width)

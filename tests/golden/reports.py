@@ -76,7 +76,8 @@ def pictured(of: Analysis, kind: str, **changes) -> Report:
     others = [c for c in truth if c.malignancy is Malignancy.BENIGN]
     gallery = []
     for place, cell in enumerate(gallery_cells(of, limit=GALLERY)):
-        models = (blasts if cell.is_blast and blasts else others) or blasts
+        alike = [c for c in others if c.wbc_class == cell.final_class]
+        models = (blasts if cell.is_blast else alike) or others or blasts
         x, y = models[place % len(models)].box_px.centre
         gallery.append(
             GalleryCrop(cell_number=cell.number, pixels=around(pixels, x, y), um_per_px=0.2)
