@@ -11,7 +11,8 @@ from reportlab.platypus import KeepTogether, Spacer
 from domain.cells import UNCLASSIFIED, Cell, CellClass
 from reporting.gallery import most_uncertain
 from reporting.pdf_frame import Sheet
-from reporting.pdf_parts import CellPicture, OverviewPicture, SlideMap
+from reporting.pdf_overviews import OverviewPicture, SlideMap
+from reporting.pdf_parts import CellPicture
 from reporting.pdf_typography import NOTE, SMALL, heading, layout, text
 from reporting.report import GalleryCrop, Overview, Report
 from reporting.words import class_words

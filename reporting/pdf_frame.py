@@ -22,8 +22,8 @@ from reportlab.pdfgen.canvas import Canvas
 from reporting.fonts import face, text_width
 from reporting.headers import moment
 from reporting.pdf_archive import archival
+from reporting.pdf_paragraph import draw_line, fitted
 from reporting.pdf_tags import Structure, artifact, structure_of
-from reporting.pdf_text import draw_line, fitted
 from reporting.pdf_typography import GREY, INK, RULE
 from reporting.report import RESEARCH_USE, SUGGESTED, UNTRAINED, Report
 from reporting.words import date_words, legible, person_words, short
@@ -130,7 +130,7 @@ def _head(canvas: Canvas, report: Report, sheet: Sheet) -> None:
         canvas.setFillColor(GREY)
         made_by = f"{report.producer.model} {report.producer.version}{amended}"
         draw_line(canvas, left + text_width(TITLE, 13, bold=True) + 6, y, made_by, 9)
-    status = report.status_words
+    status = report.verification
     box = text_width(status, 12, bold=True) + 12
     with _first(canvas, "P", "status"):
         canvas.setFillColor(INK)

@@ -102,7 +102,7 @@ def _who(report: Report, width: float) -> list[Any]:
         ),
         ("Referred by", short(person_words(context.referring_physician), 90)),
         ("Issued", moment(report.issued_at)),
-        ("Status", f"{report.status_words}, {report.status.value}"),
+        ("Status", f"{report.verification}, {report.status.value}"),
         ("Images", str(len(report.analysis.images))),
         ("Review threshold", f"{report.review_threshold_percent:g} %"),
     ]

@@ -11,9 +11,9 @@ from domain.cells import Stage
 from domain.counts import Proportion
 from reporting.beside import EarlierCase
 from reporting.figures import one_decimal
+from reporting.pdf_paragraph import draw_line
 from reporting.pdf_parts import figure
 from reporting.pdf_tags import structure_of
-from reporting.pdf_text import draw_line
 from reporting.pdf_typography import ACCENT, GREY, INK, NOTE, RULE, heading, text
 from reporting.report import Report
 
@@ -68,7 +68,7 @@ class Trend(Flowable):  # type: ignore[misc]  # reportlab has no types
                 self._point(x, case, last=case is self.cases[-1])
 
     def _y(self, percent: float) -> float:
-        return 7 * mm + (self.height - 12 * mm) * percent / 100
+        return float(7 * mm + (self.height - 12 * mm) * percent / 100)
 
     def _axis(self) -> None:
         canvas = self.canv

@@ -1,7 +1,6 @@
 """Styles of the PDF: few sizes, one grid, one accent; headings, labelled values and tables."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from reportlab.lib.colors import HexColor
@@ -11,9 +10,9 @@ from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, Spacer, Table
 
 from reporting.fonts import BOLD, REGULAR
-from reporting.pdf_tags import artifact, structure_of
-from reporting.pdf_text import Text
-from reporting.pdf_text import text as any_text
+from reporting.pdf_paragraph import Text
+from reporting.pdf_paragraph import text as any_text
+from reporting.pdf_tags import Path, artifact, structure_of
 
 __all__ = [
     "ACCENT",
@@ -52,7 +51,12 @@ _STRONG = ParagraphStyle("strong", parent=_CELL, fontName=BOLD)
 _PALE = ParagraphStyle("pale", parent=_CELL, textColor=GREY)
 _HEAD = ParagraphStyle("head", parent=BODY, fontSize=7, leading=8.4, textColor=GREY)
 
-text = partial(any_text, style=BODY)
+
+def text(
+    value: str, style: ParagraphStyle = BODY, *, limit: int = 2000, path: Path | None = None
+) -> Text:
+    """Text of any origin as a paragraph, in the body's style unless told otherwise."""
+    return any_text(value, style, limit=limit, path=path)
 
 
 def heading(words: str, *, needs: float = 26 * mm) -> list[Any]:

@@ -143,8 +143,8 @@ class Report:
         return tuple(sorted({self.review_threshold_percent, *self.beside.thresholds_percent}))
 
     @property
-    def status_words(self) -> str:
-        """What every page says of it."""
+    def verification(self) -> str:
+        """Verification Flag (PS3.3 C.17.2), said on every page."""
         return UNVERIFIED
 
     @property

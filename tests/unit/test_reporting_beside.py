@@ -9,8 +9,8 @@ from domain.counts import Against, Proportion, against
 from reporting.beside import Beside, Range, ReferenceRange, range_of
 from reporting.pdf_frame import Paper, sheet_of
 from reporting.pdf_numbers import BELOW_RESOLUTION
+from reporting.pdf_paragraph import Text
 from reporting.pdf_sections import ADVICE, NO_LEUKOCYTES_ADVICE, story
-from reporting.pdf_text import Text
 from tests import reporting_cases as cases
 
 NEUTROPHILS = ReferenceRange(name="neutrophil", low=40, high=75)
@@ -94,7 +94,9 @@ def test_reporting_page_says_what_is_below_the_classifiers_resolution():
 def test_reporting_failure_is_said_first_and_with_what_to_do(name, finding, advice):
     said = words(cases.all_cases()[name])
     told = {flag.value: text for flag, text in ADVICE.items()}.get(advice, NO_LEUKOCYTES_ADVICE)
-    assert said.index(finding) < said.index(told) < said.index("Flags:" if advice else "Differential")
+    assert (
+        said.index(finding) < said.index(told) < said.index("Flags:" if advice else "Differential")
+    )
 
 
 def test_reporting_chart_tells_its_numbers_to_a_screen_reader():

@@ -6,7 +6,7 @@ import pytest
 
 from reporting.bidi import has_rtl, visual
 from reporting.fonts import BOLD, REGULAR, _letters, drawable, face, face_of, runs, text_width
-from reporting.pdf_text import fitted
+from reporting.pdf_paragraph import fitted
 
 # Python's names of the repertoires of PS3.3 C.12.1.1.2; JIS X 0208 and 0212 are in euc_jp
 REPERTOIRES = (
