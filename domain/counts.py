@@ -3,7 +3,7 @@
 In      cells: one per detected cell, any order, each with its final class
 Out     Numbers: integer counts; percentages and intervals are computed from them each time
 At zero leukocytes: Adequacy.NONE and no percentages (a value: the report has to say so)
-Source  METHOD section 4; Clopper and Pearson 1934; Rogan and Gladen 1978
+Source  METHOD section 4; Clopper and Pearson 1934; Rogan and Gladen 1978; Lang and Reiczigel 2014
 Pure: no files, no clock, no randomness.
 """
 
@@ -21,10 +21,12 @@ from domain.cells import LEUKOCYTES, UNCLASSIFIED, Cell, CellClass, Stage, Subty
 __all__ = [
     "Adequacy",
     "AdequacyLimits",
+    "Against",
     "ClassCount",
     "Corrected",
     "Numbers",
     "Proportion",
+    "against",
     "corrected_fraction",
     "numbers_of",
     "numbers_of_analysis",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 CONFIDENCE = 0.95
+Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 class Adequacy(StrEnum):
@@ -106,6 +109,28 @@ class Proportion:
         return f"{self.percent:.1f} % (95 % CI {self.low:.1f} to {self.high:.1f})"
 
 
+class Against(StrEnum):
+    """How a counted fraction lies to a threshold."""
+
+    ABOVE = "above"
+    BELOW = "below"
+    UNTOLD = "cannot be told from this count"
+
+
+def against(fraction: Proportion, threshold_percent: float) -> Against | None:
+    """Above or below only where the whole interval is; None when nothing was counted.
+
+    >>> against(Proportion(112, 204), 20), against(Proportion(12, 60), 20)
+    (<Against.ABOVE: 'above'>, <Against.UNTOLD: 'cannot be told from this count'>)
+    """
+    low, high = fraction.low, fraction.high
+    if low is None or high is None:
+        return None
+    if low > threshold_percent:
+        return Against.ABOVE
+    return Against.BELOW if high < threshold_percent else Against.UNTOLD
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassCount:
     """A row of the differential or of the subtypes."""
@@ -123,6 +148,11 @@ class Corrected:
     high: float
     sensitivity: float
     specificity: float
+
+    @property
+    def below_resolution(self) -> bool:
+        """So few that the classifier's false positives alone may have given them."""
+        return self.low <= 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,9 +294,9 @@ def numbers_of_analysis(analysis: Analysis, *, limits: AdequacyLimits) -> Number
 def corrected_fraction(
     observed: Proportion, confusion: tuple[tuple[int, int], tuple[int, int]]
 ) -> Corrected | None:
-    """Rogan-Gladen estimate of the true fraction, with the delta-method interval (95 %) that
-    carries the sampling error of the count and of sensitivity and specificity (Lang and
-    Reiczigel 2014 without their small-sample adjustment).
+    """Rogan-Gladen estimate of the true fraction, with the interval (95 %) of Lang and Reiczigel 2014
+    for estimated sensitivity and specificity: it carries the sampling error of the count and of both.
+    The plain delta-method interval covers too seldom near 0 and 100 % (docs/reports.md).
 
     `confusion` rows are true benign, true malignant; columns are told benign, told malignant.
     None when nothing was counted, or when the classifier does no better than chance.
@@ -276,21 +306,26 @@ def corrected_fraction(
     if not observed.total or not negatives or not positives:
         return None
     specificity, sensitivity = true_negative / negatives, true_positive / positives
-    youden = sensitivity + specificity - 1
-    if youden <= 0:
+    if sensitivity + specificity <= 1:
         return None
     apparent = observed.count / observed.total
-    estimate = (apparent + specificity - 1) / youden
-    variance = (
-        apparent * (1 - apparent) / observed.total
-        + estimate**2 * sensitivity * (1 - sensitivity) / positives
-        + (1 - estimate) ** 2 * specificity * (1 - specificity) / negatives
-    ) / youden**2
-    half = 1.959963984540054 * sqrt(variance)
+    estimate = (apparent + specificity - 1) / (sensitivity + specificity - 1)
+    # each of the three with a few cells added, as theirs (and Agresti and Coull's) interval has it
+    n, se_n, sp_n = observed.total + Z**2, positives + 2, negatives + 2
+    p = (observed.count + Z**2 / 2) / n
+    se, sp = (true_positive + 1) / se_n, (true_negative + 1) / sp_n
+    youden = se + sp - 1
+    if youden <= 0:
+        return None
+    middle = (p + sp - 1) / youden
+    of_se, of_sp = se * (1 - se) / se_n, sp * (1 - sp) / sp_n
+    shift = 2 * Z**2 * (middle * of_se - (1 - middle) * of_sp)
+    variance = p * (1 - p) / n + middle**2 * of_se + (1 - middle) ** 2 * of_sp
+    half = Z * sqrt(variance) / youden
     return Corrected(
         percent=_percent(estimate),
-        low=_percent(estimate - half),
-        high=_percent(estimate + half),
+        low=_percent(min(middle + shift - half, estimate)),
+        high=_percent(max(middle + shift + half, estimate)),
         sensitivity=sensitivity,
         specificity=specificity,
     )

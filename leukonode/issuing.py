@@ -19,7 +19,7 @@ from reporting.annotations import annotations_of, annotations_series
 from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
 from reporting.gate import differences_in_pdf_object, differences_in_sr
-from reporting.pdf import pdf_bytes
+from reporting.pdf import Paper, pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
 from reporting.sr import sr_document
 
@@ -48,13 +48,14 @@ def issue(
     stored: Numbers,
     annotations: bool,
     messages: Collection[ObjectKind] = (),
+    paper: Paper = Paper.A4,
 ) -> tuple[ReportObject, ...]:
     """Draw PDF and SR, and where wanted the cells on their images and the messages asked for; read the
     numbers back, and lay all in the store; durable on return.
 
     `stored` are the numbers that the database holds. NumbersDiffer when a drawing says others.
     """
-    drawn = pdf_bytes(report)
+    drawn = pdf_bytes(report, paper=paper)
     pdf, sr = encapsulated_pdf(report, drawn), sr_document(report, cells=annotations)
     expected = figures_of(replace(report, numbers=stored))
     differing = (*differences_in_pdf_object(expected, pdf), *differences_in_sr(expected, sr))

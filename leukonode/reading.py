@@ -14,6 +14,7 @@ import numpy as np
 
 from domain.analysis import Analysis
 from domain.identities import Sha256
+from domain.image import Box
 from reporting.report import GalleryCrop, Overview
 
 __all__ = [
@@ -64,7 +65,10 @@ def pictures_to_bytes(reading: Reading) -> bytes:
     arrays |= {f"overview{i}": o.pixels for i, o in enumerate(reading.overviews)}
     index = {
         "crops": [[c.cell_number, c.um_per_px] for c in reading.gallery],
-        "overviews": [[o.image, o.scale, *o.origin_px] for o in reading.overviews],
+        "overviews": [
+            [o.image, o.scale, *o.origin_px, [list(f) for f in o.fields_px]]
+            for o in reading.overviews
+        ],
     }
     buffer = io.BytesIO()
     words = np.frombuffer(json.dumps(index).encode(), dtype=np.uint8)
@@ -81,7 +85,14 @@ def pictures_from(file: Path) -> tuple[tuple[GalleryCrop, ...], tuple[Overview, 
             for i, (number, scale) in enumerate(index["crops"])
         )
         overviews = tuple(
-            Overview(image=image, pixels=archive[f"overview{i}"], scale=scale, origin_px=(x, y))
-            for i, (image, scale, x, y) in enumerate(index["overviews"])
+            Overview(
+                image=image,
+                pixels=archive[f"overview{i}"],
+                scale=scale,
+                origin_px=(x, y),
+                fields_px=tuple(Box(*f) for f in (fields[0] if fields else ())),
+            )
+            # an archive of an earlier version has no fields
+            for i, (image, scale, x, y, *fields) in enumerate(index["overviews"])
         )
     return gallery, overviews

@@ -42,6 +42,14 @@ PREFIX = "LEUKONODE_"
 # Read by us, but not settings of the service.
 _OTHER_VARIABLES = frozenset({"LEUKONODE_CONFIG", "LEUKONODE_PICTURES"})
 
+_LISTS = (
+    "destinations",
+    "peers",
+    "delivery_retry_seconds",
+    "thresholds_percent",
+    "reference_ranges",
+)
+
 # PS3.5 6.2: AE is 16 bytes of the default repertoire without backslash and control characters
 AeTitle = Annotated[
     str,
@@ -49,6 +57,7 @@ AeTitle = Annotated[
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
+Percent = Annotated[float, Field(gt=0, le=100)]
 
 
 class _Frozen(BaseModel):
@@ -157,6 +166,24 @@ class PeerSetting(_Frozen):
         return address
 
 
+class ReferenceRangeSetting(_Frozen):
+    """Where the percentage of a leukocyte class lies in health, by the laboratory's own word."""
+
+    name: Literal[
+        "immature_neutrophil",
+        "blast_cells",
+        "lymphocytes",
+        "monocytes",
+        "myelocyte",
+        "neutrophil",
+        "promyelocyte",
+        "eosinophil",
+        "basophil",
+    ]
+    low: Annotated[float, Field(ge=0, le=100)]
+    high: Annotated[float, Field(ge=0, le=100)]
+
+
 class Settings(_Frozen):
     """Every setting with its default; `docs/settings.md` explains each."""
 
@@ -173,8 +200,11 @@ class Settings(_Frozen):
     study_quiet_seconds: Annotated[float, Field(gt=0, le=86400)] = 30
     leukocytes_wanted: Annotated[int, Field(ge=1)] = 200
     adequacy_limited: Annotated[int, Field(ge=1)] = 100
-    review_threshold_percent: Annotated[float, Field(gt=0, le=100)] = 20
+    review_threshold_percent: Percent = 20
     annotations: bool = True
+    thresholds_percent: tuple[Percent, ...] = ()
+    reference_ranges: tuple[ReferenceRangeSetting, ...] = ()
+    report_paper: Literal["a4", "letter"] = "a4"
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     max_object_mb: Annotated[int, Field(ge=1)] = 4096
     analysis_timeout_seconds: Annotated[float, Field(gt=0)] = 3600
@@ -243,7 +273,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _from_variable(name: str, text: str) -> Any:
-    if name in ("destinations", "peers", "delivery_retry_seconds"):
+    if name in _LISTS:
         try:
             return json.loads(text)
         except json.JSONDecodeError as error:
@@ -278,6 +308,11 @@ def _settled(settings: Settings, folder: Path) -> Settings:
     names = [d.name for d in settings.destinations]
     if len(names) != len(set(names)):
         raise SettingsError("setting destinations: two of them have the same name")
+    if any(r.low > r.high for r in settings.reference_ranges):
+        raise SettingsError("setting reference_ranges: low must not be above high")
+    ranged = [r.name for r in settings.reference_ranges]
+    if len(ranged) != len(set(ranged)):
+        raise SettingsError("setting reference_ranges: two of them are of the same class")
     if settings.adequacy_limited > settings.leukocytes_wanted:
         raise SettingsError("setting adequacy_limited: must not be above leukocytes_wanted")
     return settings.model_copy(

@@ -31,6 +31,7 @@ from domain.identities import (
 from domain.image import ImageReading
 from domain.study import EvidenceRef, Patient, StudyContext
 from leukonode.about import SOFTWARE, producer_of
+from leukonode.beside import beside_settings
 from leukonode.errors import CouldNotError
 from leukonode.reading import Progress, Reading
 from leukonode.settings import Settings
@@ -53,6 +54,7 @@ class Outputs:
 
     report: bool
     thesis: bool
+    paper: str = "a4"
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
@@ -118,6 +120,7 @@ def read_file(
         review_threshold_percent=settings.review_threshold_percent,
         gallery=reading.gallery,
         overviews=reading.overviews,
+        beside=beside_settings(settings),
     )
     return report, reading
 
@@ -164,7 +167,7 @@ def _context(file: Path, source: PixelSource) -> StudyContext:
 def write_outputs(report: Report, folder: Path, *, outputs: Outputs) -> None:
     """Draw the report into `folder`, each file written beside and renamed."""
     from reporting.overview import overview_png
-    from reporting.pdf import pdf_bytes
+    from reporting.pdf import Paper, pdf_bytes
     from reporting.result_json import result_bytes, thesis_of
     from reporting.sr import sr_document
 
@@ -179,7 +182,7 @@ def write_outputs(report: Report, folder: Path, *, outputs: Outputs) -> None:
         cells = [c for c in report.analysis.cells if c.image == overview.image]
         _write(folder / "overview.png", overview_png(overview, cells, untrained=report.untrained))
     if outputs.report:
-        _write(folder / "report.pdf", pdf_bytes(report))
+        _write(folder / "report.pdf", pdf_bytes(report, paper=Paper(outputs.paper)))
         _write(folder / "report.dcm", sr_document(report))
 
 

@@ -55,6 +55,7 @@ from domain.counts import AdequacyLimits, numbers_of_analysis
 from domain.identities import CaseId
 from domain.states import CompletedBy
 from leukonode.about import SOFTWARE
+from leukonode.beside import beside_case
 from leukonode.chosen import headers_to_read
 from leukonode.issuing import NumbersDiffer, context_of, issue, predecessor_of, unread_analysis
 from leukonode.reading import (
@@ -68,6 +69,7 @@ from leukonode.reading import (
 from leukonode.sending import Sent, kinds_for, message_kinds, send_to
 from leukonode.settings import Destination, Settings
 from leukonode.store import FolderStore, sha256_of
+from reporting.pdf import Paper
 from reporting.report import Producer, report_of
 
 __all__ = ["House", "analyse", "complete", "deliver", "report"]
@@ -240,6 +242,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
     with house.database.reading() as conn:
         analysis = load_analysis(conn, claim.analysis_id)
         stored = load_numbers(conn, claim.analysis_id, reviewed=claim.counted_after)
+        beside = beside_case(conn, claim.case_id, house.settings)
     context, _ = context_of(_to_be_read(house, claim.instances))
     gallery, overviews = pictures_from(house.store.crops(claim.analysis_id))
     drawn = report_of(
@@ -257,6 +260,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         gallery=gallery,
         overviews=overviews,
         reviews=claim.reviews,
+        beside=beside,
     )
     return issue(
         drawn,
@@ -264,6 +268,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         stored=stored,
         annotations=house.settings.annotations,
         messages=message_kinds(house.settings.destinations),
+        paper=Paper(house.settings.report_paper),
     )
 
 

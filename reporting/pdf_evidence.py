@@ -1,4 +1,4 @@
-"""The evidence in the PDF: the gallery of cells by group, and overviews with boxes.
+"""The evidence in the PDF: the gallery of cells by group, overviews with boxes, maps of slides.
 
 Both are bounded: what does not fit is counted in words, and is in `result.json`.
 """
@@ -11,15 +11,17 @@ from reportlab.platypus import KeepTogether, Spacer
 
 from domain.cells import UNCLASSIFIED, Cell, CellClass
 from reporting.gallery import certainty, most_uncertain
-from reporting.pdf_parts import CellPicture, OverviewPicture
+from reporting.pdf_frame import Sheet
+from reporting.pdf_overviews import OverviewPicture, SlideMap
+from reporting.pdf_parts import CellPicture
 from reporting.pdf_typography import NOTE, SMALL, heading, layout, text
-from reporting.report import GalleryCrop, Report
+from reporting.report import GalleryCrop, Overview, Report
 from reporting.words import class_words
 
 __all__ = ["gallery_section", "overview_section"]
 
-ACROSS = 7
-CROPS_SHOWN = 70
+ACROSS = 8
+CROPS_SHOWN = 72
 OVERVIEWS_SHOWN = 4
 TALLEST = 104 * mm  # two to a page
 
@@ -34,9 +36,11 @@ def gallery_section(report: Report, width: float) -> list[Any]:
     said = heading("Gallery", needs=70 * mm)
     said.append(
         text(
-            "The cells behind the numbers, least certain first in each group. The number is the "
-            "cell's in this case; the probability is that of the least certain answer about it.",
-            NOTE,
+            "The cells behind the numbers, least certain first in each group; the least certain "
+            "tenth of all shown is marked uncertain. The number is the cell's in this case; p is "
+            "the probability of the least certain answer about it. Lines: a frame's colour, width "
+            "and dash are those of the overview's boxes.",
+            style=NOTE,
         )
     )
     uncertain = most_uncertain(
@@ -57,26 +61,36 @@ def gallery_section(report: Report, width: float) -> list[Any]:
     return said
 
 
-def overview_section(report: Report, width: float) -> list[Any]:
-    if not report.overviews:
-        return []
+def overview_section(report: Report, sheet: Sheet) -> list[Any]:
     said: list[Any] = []
     for overview in report.overviews[:OVERVIEWS_SHOWN]:
-        read = report.analysis.images[overview.image]
-        picture = OverviewPicture(overview, report.analysis.cells, width=width, tallest=TALLEST)
-        said += [
-            *heading(f"Overview of image {overview.image + 1}", needs=picture.height + 20 * mm),
-            picture,
-            text(
-                f"{read.header.width_px} x {read.header.height_px} pixels. Numbers are those of "
-                "the gallery and of result.json.",
-                NOTE,
-            ),
-        ]
+        said += _overview(report, overview, sheet)
     left_out = len(report.overviews) - OVERVIEWS_SHOWN
     if left_out > 0:
-        said.append(text(f"{left_out} further overviews are not shown.", NOTE))
+        said.append(text(f"{left_out} further overviews are not shown.", style=NOTE))
     return said
+
+
+def _overview(report: Report, overview: Overview, sheet: Sheet) -> list[Any]:
+    header = report.analysis.images[overview.image].header
+    is_map = bool(overview.fields_px)
+    made = SlideMap if is_map else OverviewPicture
+    picture = made(overview, report.analysis.cells, width=sheet.column, tallest=TALLEST)
+    if is_map:
+        title = f"Map of image {overview.image + 1}, with the fields read"
+        fields = len(overview.fields_px)
+        said = f"{fields} {'field' if fields == 1 else 'fields'} framed; dots are white cells."
+    else:
+        title = f"Overview of image {overview.image + 1}"
+        said = "Numbers are those of the gallery and of result.json."
+        if overview.origin_px != (0.0, 0.0):
+            x, y = overview.origin_px
+            said = f"The part from pixel {x:.0f}, {y:.0f}. {said}"
+    return [
+        *heading(title, needs=picture.height + 20 * mm),
+        picture,
+        text(f"{header.width_px} x {header.height_px} pixels. {said}", style=NOTE),
+    ]
 
 
 def _groups(
@@ -119,9 +133,9 @@ def _rows(
     made = []
     for i in range(0, len(pictures), ACROSS):
         row: list[Any] = pictures[i : i + ACROSS]
-        strip = layout([row + [""] * (ACROSS - len(row))], [column] * ACROSS, padding=(6, 2))
+        strip = layout([row + [""] * (ACROSS - len(row))], [column] * ACROSS, padding=(6, 1.5))
         made.append(strip)
-    return [KeepTogether([Spacer(0, 4), text(title, SMALL), made[0]]), *made[1:]]
+    return [KeepTogether([Spacer(0, 3), text(title, style=SMALL), made[0]]), *made[1:]]
 
 
 def _words(cell: Cell) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from reportlab.lib.units import mm
 
 from reporting.headers import moment
-from reporting.pdf_typography import SMALL, heading, rows_style, table, text
+from reporting.pdf_typography import SMALL, heading, table, text
 from reporting.persons import PERSONS_HEADING, called_words
 from reporting.report import Report
 from reporting.words import person_words, short
@@ -30,7 +30,8 @@ def persons_section(report: Report, width: float) -> list[Any]:
         said.append(
             text(
                 f"Revision {report.revision} replaces revision {old.revision}: report "
-                f"{old.pdf.instance_uid}, structured report {old.sr.instance_uid}.",
+                f"{old.pdf.instance_uid}, structured report {old.sr.instance_uid}. The older objects "
+                "stay as they were issued.",
                 SMALL,
             )
         )
@@ -59,7 +60,7 @@ def persons_section(report: Report, width: float) -> list[Any]:
             ]
         )
     widths = [7 * mm, 46 * mm, 32 * mm, 27 * mm, 24 * mm, width - 136 * mm]
-    said.append(table(rows, widths, rows_style()))
+    said.append(table(rows, widths))
     left_out = len(report.reviews) - len(listed)
     if left_out:
         said.append(

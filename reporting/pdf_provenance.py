@@ -7,6 +7,7 @@ from typing import Any
 from reportlab.lib.units import mm
 from reportlab.platypus import KeepTogether, Spacer
 
+from reporting.headers import moment
 from reporting.pdf_typography import (
     BODY,
     NOTE,
@@ -14,7 +15,6 @@ from reporting.pdf_typography import (
     TINY,
     heading,
     labelled,
-    rows_style,
     table,
     text,
 )
@@ -41,7 +41,7 @@ def provenance_section(report: Report, width: float) -> list[Any]:
     analysis, bundle = report.analysis, report.analysis.bundle
     return [
         *heading("Method and provenance", needs=60 * mm),
-        text(LIMITS, SMALL),
+        text(LIMITS, style=SMALL),
         Spacer(0, 3),
         labelled(
             [
@@ -53,6 +53,12 @@ def provenance_section(report: Report, width: float) -> list[Any]:
                 ("Engine", analysis.engine),
                 ("Processor", analysis.processor),
                 (
+                    "Thresholds",
+                    ", ".join(f"{t:g} %" for t in report.thresholds_percent)
+                    + f"; adequate from {report.limits.adequate}, limited from "
+                    f"{report.limits.limited} leukocytes",
+                ),
+                (
                     "Device",
                     f"{report.producer.manufacturer}, serial {report.producer.serial_number}",
                 ),
@@ -60,10 +66,12 @@ def provenance_section(report: Report, width: float) -> list[Any]:
             columns=4,
             width=width,
         ),
-        text(f"Manifest SHA-256 {bundle.manifest_sha256}", TINY),
+        text(f"Manifest SHA-256 {bundle.manifest_sha256}", style=TINY),
         Spacer(0, 3),
         *_models(report, width),
         *_failures(report),
+        *_history(report),
+        *_again(report),
         *_evidence(report, width),
     ]
 
@@ -77,16 +85,16 @@ def _models(report: Report, width: float) -> list[Any]:
         record = done.get(model.stage)
         rows.append(
             [
-                text(f"{model.stage.number} {STAGE_WORDS[model.stage]}", SMALL),
-                text(model.architecture, SMALL),
-                text(model.sha256, TINY),
-                text(", ".join(f"{n} {v:g}" for n, v in model.thresholds) or "none", SMALL),
+                text(f"{model.stage.number} {STAGE_WORDS[model.stage]}", style=SMALL),
+                text(model.architecture, style=SMALL),
+                text(model.sha256, style=TINY),
+                text(", ".join(f"{n} {v:g}" for n, v in model.thresholds) or "none", style=SMALL),
                 str(record.items) if record else "–",
                 f"{record.seconds:.1f}" if record else "–",
             ]
         )
     widths = [32 * mm, 34 * mm, 50 * mm, width - 148 * mm, 14 * mm, 18 * mm]
-    return [KeepTogether(table(rows, widths, rows_style(numbers=(4, 5))))]
+    return [KeepTogether(table(rows, widths, numbers=(4, 5)))]
 
 
 def _failures(report: Report) -> list[Any]:
@@ -96,14 +104,44 @@ def _failures(report: Report) -> list[Any]:
         said += heading("What failed", needs=20 * mm)
         for failure in analysis.failures:
             stage = STAGE_WORDS[failure.stage] if failure.stage else "Reading"
-            said.append(text(f"{stage}: {failure.reason}", BODY, limit=400))
+            said.append(text(f"{stage}: {failure.reason}", style=BODY, limit=400))
     warnings = list(dict.fromkeys((*analysis.warnings, *report.context.warnings)))
     if warnings:
         said += heading("Warnings", needs=20 * mm)
-        said += [text(w, SMALL, limit=300) for w in warnings[:WARNINGS_LISTED]]
+        said += [text(w, style=SMALL, limit=300) for w in warnings[:WARNINGS_LISTED]]
         if len(warnings) > WARNINGS_LISTED:
-            said.append(text(f"{len(warnings) - WARNINGS_LISTED} further warnings.", NOTE))
+            said.append(text(f"{len(warnings) - WARNINGS_LISTED} further warnings.", style=NOTE))
     return said
+
+
+def _history(report: Report) -> list[Any]:
+    """Of a first report; a later one has a section of what persons did."""
+    if report.predecessor is not None:
+        return []
+    said = f"Revision {report.revision}: the first report of this analysis."
+    return [*heading("Amendment history", needs=20 * mm), text(said, style=SMALL)]
+
+
+def _again(report: Report) -> list[Any]:
+    """How the same numbers are had again, and where the trail stood."""
+    bundle, checkpoint = report.analysis.bundle, report.beside.checkpoint
+    said = (
+        f"With {report.analysis.software} and the bundle whose manifest has the SHA-256 above: "
+        f"leukonode analyze FILES --bundle DIR over the images listed below gives the same cells, "
+        f"classes and numbers on the engine named above ({bundle.id}, version {bundle.version})."
+    )
+    trail = (
+        f"Audit trail when this report was drawn: event {checkpoint.sequence}, "
+        f"{moment(checkpoint.at)}, chain {checkpoint.digest}. leukonode audit verify checks the "
+        "chain up to it."
+        if checkpoint is not None
+        else "Made without the service's database: no audit trail stands behind it."
+    )
+    return [
+        *heading("How to reproduce", needs=22 * mm),
+        text(said, style=SMALL),
+        text(trail, style=SMALL),
+    ]
 
 
 def _evidence(report: Report, width: float) -> list[Any]:
@@ -116,12 +154,13 @@ def _evidence(report: Report, width: float) -> list[Any]:
         return []
     rows: list[list[Any]] = [["Instance or file", "SHA-256"]]
     rows += [
-        [text(name, TINY, limit=200), text(sha, TINY)] for name, sha in listed[:EVIDENCE_LISTED]
+        [text(name, style=TINY, limit=200), text(sha, style=TINY)]
+        for name, sha in listed[:EVIDENCE_LISTED]
     ]
     said = [
         *heading("Images analysed", needs=25 * mm),
-        table(rows, [width - 90 * mm, 90 * mm], rows_style()),
+        table(rows, [width - 90 * mm, 90 * mm]),
     ]
     if len(listed) > EVIDENCE_LISTED:
-        said.append(text(f"{len(listed) - EVIDENCE_LISTED} further images.", NOTE))
+        said.append(text(f"{len(listed) - EVIDENCE_LISTED} further images.", style=NOTE))
     return said

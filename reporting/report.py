@@ -17,10 +17,11 @@ from domain.cells import CellClass, Stage
 from domain.counts import AdequacyLimits, Numbers, numbers_of_analysis
 from domain.finding import Finding, finding_of
 from domain.identities import CaseId, InstanceUID, SeriesUID, SopClassUID, derived_uid
-from domain.image import Pixels, Verdict
+from domain.image import Box, Pixels, Verdict
 from domain.reviews import Review, reclassifications_of, reviewed, signature_of
 from domain.states import ReportStatus
 from domain.study import StudyContext
+from reporting.beside import Beside
 from reporting.gallery import gallery_cells
 from reporting.nameable import nameable
 
@@ -108,12 +109,14 @@ class Overview:
     pixels     (H, W, 3) uint8 RGB
     scale      overview pixels per image pixel
     origin_px  (x, y) of the overview's top left corner, in pixels of the image as it came
+    fields_px  the fields that were read, where the overview is the map of an image of many fields
     """
 
     image: int  # index into Analysis.images
     pixels: Pixels
     scale: float
     origin_px: tuple[float, float] = (0.0, 0.0)
+    fields_px: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,6 +143,13 @@ class Report:
     overviews: tuple[Overview, ...]
     reviews: tuple[Review, ...]  # every act of a person on the case up to this report, in order
     numbers_as_read: Numbers  # as the networks called the cells
+
+    beside: Beside
+
+    @property
+    def thresholds_percent(self) -> tuple[float, ...]:
+        """Every threshold that the blast fraction is held against, in rising order."""
+        return tuple(sorted({self.review_threshold_percent, *self.beside.thresholds_percent}))
 
     @property
     def signature(self) -> Review | None:
@@ -216,6 +226,7 @@ def report_of(
     gallery: tuple[GalleryCrop, ...] = (),
     overviews: tuple[Overview, ...] = (),
     reviews: tuple[Review, ...] = (),
+    beside: Beside | None = None,
 ) -> Report:
     """The report of an analysis as the networks gave it, with the reviews of the case so far.
 
@@ -257,6 +268,7 @@ def report_of(
         overviews=overviews,
         reviews=reviews,
         numbers_as_read=as_read,
+        beside=beside or Beside(),
     )
 
 

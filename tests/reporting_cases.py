@@ -1,5 +1,6 @@
 """Synthetic reports for the tests of the reporting room: values only, no network, no file."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,7 +14,7 @@ from domain.analysis import (
     StageRecord,
 )
 from domain.cells import Cell, CellClass, Malignancy, Mark, Stage, Subtype, ViabilityClass, WbcClass
-from domain.counts import AdequacyLimits
+from domain.counts import AdequacyLimits, Proportion
 from domain.identities import (
     CaseId,
     InstanceUID,
@@ -26,6 +27,7 @@ from domain.identities import (
 from domain.image import Box, Domain, ImageHeader, ImageReading, ScaleFrom, Verdict, Viability
 from domain.reviews import Reclassification, Review, ReviewKind, called_of, person_calls
 from domain.study import Code, Equipment, EvidenceRef, Patient, Specimen, StudyContext
+from reporting.beside import Beside, Checkpoint, EarlierCase, ReferenceRange
 from reporting.report import (
     GalleryCrop,
     ObjectRef,
@@ -333,7 +335,7 @@ def report(analysis: Analysis | None = None, **changes) -> Report:
 def with_pictures(analysis: Analysis, **changes) -> Report:
     from reporting.gallery import gallery_cells
 
-    chosen = gallery_cells(analysis, limit=40)
+    chosen = gallery_cells(analysis, limit=24)
     return report(
         analysis,
         gallery=tuple(
@@ -496,7 +498,100 @@ def all_cases() -> dict[str, Report]:
             context=StudyContext(patient=Patient(), study_uid=StudyUID("2.25.5")),
         ),
         "hostile": with_pictures(analysis_of(FEW), context=hostile_context()),
+        "scripts": with_pictures(
+            analysis_of(NORMAL, warnings=tuple(NAMES.values())), context=many_scripts_context()
+        ),
+        "beside": with_pictures(analysis_of(BLASTS_35, confusion=confusion), beside=BESIDE),
+        "below_resolution": report(
+            analysis_of(
+                [
+                    *NORMAL,
+                    {"n": 2, "kind": "blast_cells", "malignancy": "malignant", "subtype": "pre_b"},
+                ],
+                confusion=confusion,
+            )
+        ),
+        "slide": slide(),
     }
+
+
+NAMES = {
+    "latin": "Đỗ^Ngọc Ánh",
+    "greek": "Παπαδόπουλος^Αλέξανδρος",
+    "cyrillic": "Люкceмбypг^Наталья",
+    "arabic": "قباني^لنزار",
+    "hebrew": "שרון^דבורה",
+    "chinese": "王^小東",
+    "japanese": "山田^太郎",
+    "korean": "김^희중",
+    "thai": "สมชาย^ใจดี",
+}
+BESIDE = Beside(
+    thresholds_percent=(5.0, 30.0, 50.0),
+    reference_ranges=(
+        ReferenceRange(name="neutrophil", low=40, high=75),
+        ReferenceRange(name="lymphocytes", low=20, high=45),
+        ReferenceRange(name="monocytes", low=2, high=6.5),
+    ),
+    earlier=(
+        EarlierCase(analysed_on="2026-08-02", blasts=Proportion(171, 204)),
+        EarlierCase(analysed_on="2026-09-01", blasts=Proportion(25, 110)),
+        EarlierCase(analysed_on="2026-10-06", blasts=Proportion(3, 212)),
+        EarlierCase(analysed_on="2026-10-20", blasts=Proportion(0, 0)),
+    ),
+    checkpoint=Checkpoint(
+        sequence=4711, digest=digest("chain"), at=datetime(2026, 11, 24, 9, 30, 15, tzinfo=UTC)
+    ),
+)
+
+
+def many_scripts_context() -> StudyContext:
+    """PS3.5 annex H and I: the same person in several component groups; and the rest in remarks."""
+    return context(
+        patient=Patient(
+            name="Yamada^Tarou=山田^太郎=やまだ^たろう",
+            patient_id="PID-0042",
+            issuer=NAMES["greek"],
+        ),
+        referring_physician=f"Qabbani^Linazar={NAMES['arabic']}",
+        accession_number=NAMES["korean"],
+        specimen=Specimen(
+            identifier=NAMES["hebrew"],
+            uid="2.25.888",
+            container_identifier=NAMES["thai"],
+            stain=NAMES["cyrillic"],
+        ),
+        scanner=Equipment(manufacturer=NAMES["chinese"], model=NAMES["latin"]),
+    )
+
+
+def slide() -> Report:
+    """500 cells from a slide: a map with the fields read, and one field of it."""
+    image = reading(
+        header=ImageHeader(
+            source="2.25.1001",
+            sha256=digest("image1"),
+            width_px=1600,
+            height_px=1200,
+            frames=1,
+            domain=Domain.SMEAR,
+            um_per_px=(0.1, 0.1),
+        ),
+        fields_read=9,
+        fields_left=3,
+    )
+    drawn = with_pictures(analysis_of(FIVE_HUNDRED, images=(image,)))
+    fields = tuple(
+        Box(400 * (n % 4), 400 * (n // 4), 400 * (n % 4) + 400, 400 * (n // 4) + 400)
+        for n in range(9)
+    )
+    return replace(
+        drawn,
+        overviews=(
+            Overview(image=0, pixels=picture(0, 600, 800), scale=0.5, fields_px=fields),
+            Overview(image=0, pixels=picture(1, 400, 400), scale=1.0, origin_px=(400.0, 400.0)),
+        ),
+    )
 
 
 def hostile_context() -> StudyContext:

@@ -69,7 +69,13 @@ def analyze(
                     progress=progress,
                 )
                 write_outputs(
-                    made, target, outputs=Outputs(report=report, thesis=shape is Shape.THESIS)
+                    made,
+                    target,
+                    outputs=Outputs(
+                        report=report,
+                        thesis=shape is Shape.THESIS,
+                        paper=settings.report_paper,
+                    ),
                 )
             except CouldNotError as error:
                 failed += 1
