@@ -12,7 +12,7 @@ from domain.cells import Stage, WbcClass
 from domain.study import Code, Equipment, EvidenceRef, Patient, Specimen, StudyContext
 from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
-from reporting.fonts import drawable, face
+from reporting.fonts import drawable, face_of
 from reporting.gallery import gallery_cells
 from reporting.pdf import pdf_bytes
 from reporting.readback import numbers_in_result, numbers_in_sr
@@ -150,10 +150,11 @@ def test_reporting_gallery_is_bounded_and_full(plan, limit):
     assert len({c.number for c in shown}) == len(shown)
 
 
+@settings(deadline=None)  # the first character of a further face waits for that face to be read
 @given(st.text())
 def test_reporting_text_is_one_line_of_the_faces_characters(text):
     shown = drawable(text)
-    assert all(ord(c) in face().characters for c in shown)
+    assert all(face_of(c) is not None for c in shown)
     assert "\n" not in legible(text)
     person_words(text)
 

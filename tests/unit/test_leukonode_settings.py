@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from leukonode.beside import beside_settings
 from leukonode.errors import SettingsError
 from leukonode.settings import load_settings
+from reporting.beside import ReferenceRange
+from reporting.pdf import Paper
 
 
 def test_settings_example(tmp_path: Path):
@@ -107,3 +110,36 @@ def test_settings_wrong_value_is_one_line(tmp_path: Path, environment, toml, sai
         load_settings(environment, folder=tmp_path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_of_the_report_reach_it(tmp_path):
+    given = {
+        "LEUKONODE_THRESHOLDS_PERCENT": "[5, 30]",
+        "LEUKONODE_REFERENCE_RANGES": '[{"name": "neutrophil", "low": 40, "high": 75}]',
+        "LEUKONODE_REPORT_PAPER": "letter",
+    }
+    settings = load_settings(given, folder=tmp_path).settings
+    beside = beside_settings(settings)
+    assert settings.report_paper == Paper.LETTER
+    assert beside.thresholds_percent == (5, 30)
+    assert beside.reference_of("neutrophil") == ReferenceRange(name="neutrophil", low=40, high=75)
+    assert beside.reference_of("monocytes") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REPORT_PAPER", "a5", "report_paper"),
+        ("THRESHOLDS_PERCENT", "[0]", r"thresholds_percent\[0\]"),
+        ("REFERENCE_RANGES", '[{"name": "neutrophil", "low": 75, "high": 40}]', "low"),
+        ("REFERENCE_RANGES", '[{"name": "stab cells", "low": 1, "high": 2}]', "reference_ranges"),
+        (
+            "REFERENCE_RANGES",
+            '[{"name": "neutrophil", "low": 1, "high": 2}, {"name": "neutrophil", "low": 1, "high": 3}]',
+            "same class",
+        ),
+    ],
+)
+def test_settings_of_the_report_that_make_no_sense_stop_the_start(tmp_path, name, value, said):
+    with pytest.raises(SettingsError, match=said):
+        load_settings({f"LEUKONODE_{name}": value}, folder=tmp_path)
