@@ -55,7 +55,9 @@ def explained_png(
         if not finished:
             raise CouldNotError("the case has no finished analysis; wait for its report")
         analysis = load_analysis(tx.connection, AnalysisId(finished[-1]))
-        stored = {i.sha256: i.store_key for i in instances_of(tx, AnalysisId(finished[-1]))}
+        stored = {
+            i.sha256: i.store_key for i in instances_of(tx.connection, AnalysisId(finished[-1]))
+        }
     if analysis.bundle.manifest_sha256 != bundle.info.manifest_sha256:
         raise CouldNotError(
             f"the case was read by bundle {analysis.bundle.id} {analysis.bundle.version}; name that "

@@ -18,7 +18,12 @@ from leukonode.store import FolderStore, Shelf, sha256_of
 from reporting.annotations import annotations_of, annotations_series
 from reporting.encapsulated import encapsulated_pdf
 from reporting.figures import figures_of
-from reporting.gate import differences_in_pdf_object, differences_in_sr
+from reporting.gate import (
+    differences_in_fhir,
+    differences_in_hl7,
+    differences_in_pdf_object,
+    differences_in_sr,
+)
 from reporting.pdf import Paper, pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
 from reporting.sr import sr_document
@@ -29,6 +34,7 @@ _PDF_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.104.1")
 _SR_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.88.34")
 _ANNOTATIONS_CLASS = SopClassUID("1.2.840.10008.5.1.4.1.1.91.1")
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_READ_BACK = {ObjectKind.HL7: differences_in_hl7, ObjectKind.FHIR: differences_in_fhir}
 
 
 class NumbersDiffer(RuntimeError):
@@ -57,8 +63,13 @@ def issue(
     """
     drawn = pdf_bytes(report, paper=paper)
     pdf, sr = encapsulated_pdf(report, drawn), sr_document(report, cells=annotations)
+    others = {kind: _message(report, kind, drawn) for kind in ObjectKind if kind in messages}
     expected = figures_of(replace(report, numbers=stored))
-    differing = (*differences_in_pdf_object(expected, pdf), *differences_in_sr(expected, sr))
+    differing = (
+        *differences_in_pdf_object(expected, pdf),
+        *differences_in_sr(expected, sr),
+        *(d for kind, content in others.items() for d in _READ_BACK[kind](expected, content)),
+    )
     if differing:
         raise NumbersDiffer(differing)
     uids = report.uids
@@ -79,22 +90,22 @@ def issue(
             )
             for made in annotations_of(report)
         ]
-    objects += [_message(report, store, kind, drawn) for kind in ObjectKind if kind in messages]
+    for kind, content in others.items():
+        name = InstanceUID(derived_uid(uids.sr_instance, kind.value))
+        no_class, no_series = SopClassUID(""), SeriesUID("")
+        objects.append(_stored(store, content, kind, no_class, name, no_series, syntax=""))
     return tuple(objects)
 
 
-def _message(report: Report, store: FolderStore, kind: ObjectKind, pdf: bytes) -> ReportObject:
+def _message(report: Report, kind: ObjectKind, pdf: bytes) -> bytes:
     # each draws with a library that is wanted for it alone
     if kind is ObjectKind.HL7:
         from reporting.hl7 import oru_message
 
-        content = oru_message(report)
-    else:
-        from reporting.fhir import fhir_bundle
+        return oru_message(report)
+    from reporting.fhir import fhir_bundle
 
-        content = fhir_bundle(report, pdf)
-    name = InstanceUID(derived_uid(report.uids.sr_instance, kind.value))
-    return _stored(store, content, kind, SopClassUID(""), name, SeriesUID(""), syntax="")
+    return fhir_bundle(report, pdf)
 
 
 def _stored(

@@ -29,7 +29,7 @@ from reporting.measurements import (
     standing_of,
     statements,
 )
-from reporting.report import DISCLAIMER, UNTRAINED, Report
+from reporting.report import UNTRAINED, Report
 from reporting.words import harmless, person_words
 
 __all__ = ["addressed", "fhir_bundle"]
@@ -241,7 +241,7 @@ def _document(report: Report, pdf: bytes, observations: list[Json]) -> Json:
         "issued": _instant(report.issued_at),
         "result": [{"reference": o["fullUrl"]} for o in observations],
         "imagingStudy": [_study(report)],
-        "conclusion": harmless(f"{conclusion} {DISCLAIMER}"),
+        "conclusion": harmless(f"{conclusion} {report.disclaimer}"),
         "presentedForm": [_attachment(report, pdf)],
         **_subject_and_time(report),
     }

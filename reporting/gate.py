@@ -1,7 +1,7 @@
 """The gate before anything leaves: drawings are read back and compared with the database's numbers.
 
-In      the numbers that the database holds, by name (`figures.figures_of`); PDF and SR as they would
-        be sent
+In      the numbers that the database holds, by name (`figures.figures_of`); PDF, SR and messages as
+        they would be sent
 Out     the differences, one line each; nothing when every number is said, and no other
 Text in which a number can be read in two ways counts as a difference: nobody knows which is seen.
 """
@@ -11,10 +11,17 @@ from collections.abc import Iterator, Mapping
 
 from pydicom import dcmread
 
+from reporting.message_readback import numbers_in_fhir, numbers_in_hl7
 from reporting.pdf_text import pdf_text
 from reporting.readback import Ambiguous, numbers_in_pdf_text, numbers_in_sr
 
-__all__ = ["differences", "differences_in_pdf_object", "differences_in_sr"]
+__all__ = [
+    "differences",
+    "differences_in_fhir",
+    "differences_in_hl7",
+    "differences_in_pdf_object",
+    "differences_in_sr",
+]
 
 
 def differences_in_pdf_object(expected: Mapping[str, str], document: bytes) -> tuple[str, ...]:
@@ -34,6 +41,24 @@ def differences_in_sr(expected: Mapping[str, str], document: bytes) -> tuple[str
     except Ambiguous as error:
         return (f"SR: {error}",)
     return differences("SR", expected, said)
+
+
+def differences_in_hl7(expected: Mapping[str, str], message: bytes) -> tuple[str, ...]:
+    """Of a result message."""
+    try:
+        said = numbers_in_hl7(message)
+    except ValueError as error:
+        return (f"HL7: {error}",)
+    return differences("HL7", expected, said)
+
+
+def differences_in_fhir(expected: Mapping[str, str], bundle: bytes) -> tuple[str, ...]:
+    """Of a transaction."""
+    try:
+        said = numbers_in_fhir(bundle)
+    except ValueError as error:
+        return (f"FHIR: {error}",)
+    return differences("FHIR", expected, said)
 
 
 def differences(

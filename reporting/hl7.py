@@ -21,7 +21,7 @@ from reporting.measurements import (
     standing_of,
     statements,
 )
-from reporting.report import DISCLAIMER, Report
+from reporting.report import Report
 from reporting.words import harmless
 
 __all__ = ["addressed", "control_id_of", "oru_message"]
@@ -156,7 +156,7 @@ def _order(report: Report) -> Field:
 
 
 def _notes(report: Report) -> Iterator[str]:
-    yield DISCLAIMER
+    yield report.disclaimer
     yield "The interval of a percentage follows it under the same sub-id (OBX-4)."
     yield f"Report revision {report.revision}, analysis {report.analysis_ordinal}"
 

@@ -14,11 +14,11 @@ from enum import StrEnum
 
 from domain.cells import CellClass, Stage, WbcClass
 from domain.counts import Proportion
-from domain.states import ReportStatus
+from domain.reviews import ReviewKind
 from domain.study import Code, StudyContext
 from reporting import codes
 from reporting.figures import one_decimal, ratio
-from reporting.report import DISCLAIMER, UNTRAINED, Report
+from reporting.report import UNTRAINED, Report
 
 __all__ = [
     "Interval",
@@ -40,16 +40,13 @@ class Standing(StrEnum):
     CORRECTED = "corrected"  # they replace what was final
 
 
-# an amended report that nobody signed replaces another such, and so corrects nothing final
-_STANDING = {
-    ReportStatus.PRELIMINARY: Standing.PRELIMINARY,
-    ReportStatus.AMENDED: Standing.PRELIMINARY,
-}
-
-
 def standing_of(report: Report) -> Standing:
-    """The one place that tells the messages' result status from the report's state."""
-    return _STANDING[report.status]
+    """The one place that tells the messages' result status from the report's state. What nobody has
+    signed is preliminary, also where it amends a signed report; a later signature corrects an earlier."""
+    if report.signature is None:
+        return Standing.PRELIMINARY
+    signed = [r for r in report.reviews if r.kind is ReviewKind.SIGNATURE]
+    return Standing.CORRECTED if len(signed) > 1 else Standing.FINAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +254,7 @@ def statements(report: Report) -> tuple[Statement, ...]:
     said: list[tuple[Code, Code | str]] = []
     if report.untrained:
         said.append((codes.UNTRAINED_MODELS, UNTRAINED))
-    said += [(codes.FINDING, report.finding.text), (codes.COMMENT, DISCLAIMER)]
+    said += [(codes.FINDING, report.finding.text), (codes.COMMENT, report.disclaimer)]
     if report.measured(Stage.WBC_CLASS):
         said.append((codes.ADEQUACY, codes.ADEQUACY_IS[report.numbers.adequacy.value]))
     said += [(codes.FLAG, codes.FLAGS[flag]) for flag in report.finding.flags]
