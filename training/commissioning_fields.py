@@ -138,7 +138,7 @@ def viability_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tell
         before,
         after,
         why=told,
-        changed=("threshold",),
+        changed=(f"threshold {threshold:g}",),
         entry={"threshold": threshold},
     )
 
