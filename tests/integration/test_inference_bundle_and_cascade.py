@@ -27,8 +27,9 @@ from domain.image import (
 )
 from inference.bundle import load_bundle, read_bundle_info
 from inference.cascade import Options, analyse
-from inference.crops import Crops
+from inference.crops import Crops, background_of
 from inference.errors import BundleExists, ManifestError, WeightsError
+from inference.gate import look_of
 from inference.image_run import ImageRun
 from inference.stages.cell_class import cell_maps, pooled
 from inference.stages.detection import detected
@@ -887,3 +888,40 @@ def test_inference_image_run_estimates_the_fields_left_of_a_slide(bundle):
     run = ImageRun(header, index=0, bundle=bundle, recorder=None)
     run.fields_seen, run._core_area = 2, 2 * 100 * 100.0
     assert run.fields_left == 8
+
+
+# --- the gate -------------------------------------------------------------------------------------
+
+
+def test_inference_cascade_reads_no_field_that_the_gate_refuses(bundle):
+    good = smear(400, 400, seed=1)
+    grey = np.repeat(good.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    centre = look_of(good, ground=background_of(good))
+    near, far = (
+        {
+            "centre": [round(v, 2) for v in centre.tolist()],
+            "spread": (np.eye(12) * 0.01).tolist(),
+            "flag_above": flag_above,
+            "refuse_above": 1.0,
+        }
+        for flag_above in (0.9, 1e-6)
+    )
+    gated = with_manifest(no_stage_after_3(bundle), {"gate": near})
+    every = Options(software="test 1", stop_when_enough=False)
+    done = analyse(
+        [Source([good]), Source([grey]), Source([good, grey])], bundle=gated, options=every
+    )
+    read, refused, part = done.images
+    assert (read.fields_read, read.not_evaluable, read.stain_out_of_range) == (1, "", False)
+    assert (refused.fields_read, refused.fields_refused) == (0, 0)
+    assert refused.viability.verdict is Verdict.NOT_ASSESSED
+    assert refused.not_evaluable.startswith("it is no blood smear that this bundle knows (distance")
+    assert refused.unknown_smear
+    assert (part.fields_read, part.not_evaluable, part.unknown_smear) == (1, "", False)
+    assert any("1 of 2 fields" in w for w in part.warnings)
+    assert part.stain_out_of_range
+    seen = next(s for s in done.stages if s.stage is Stage.VIABILITY)
+    assert seen.items == 2
+    flagging = with_manifest(no_stage_after_3(bundle), {"gate": far})
+    (odd,) = analyse([Source([good])], bundle=flagging, options=OPTIONS).images
+    assert (odd.fields_read, odd.stain_out_of_range) == (1, True)
