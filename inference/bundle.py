@@ -82,7 +82,6 @@ def load_bundle(folder: Path, *, threads: int | None = None) -> Bundle:
 
 def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
     """The manifest in the words that all rooms share."""
-    commissioned = manifest.commissioned
     return BundleInfo(
         id=manifest.id,
         version=manifest.version,
@@ -103,13 +102,15 @@ def bundle_info_of(manifest: Manifest, manifest_sha256: Sha256) -> BundleInfo:
         um_per_px=manifest.um_per_px,
         reject_rate=manifest.reject_rate,
         confusion=manifest.confusion,
-        commissioned=commissioned
-        and Commissioning(
-            site=commissioned.site,
-            date=commissioned.date,
-            parent_manifest_sha256=Sha256(commissioned.parent),
-        ),
+        commissioned=_commissioning(manifest),
     )
+
+
+def _commissioning(manifest: Manifest) -> Commissioning | None:
+    told = manifest.commissioned
+    if told is None:
+        return None
+    return Commissioning(site=told.site, date=told.date, parent_manifest_sha256=Sha256(told.parent))
 
 
 def _wrong_bytes(folder: Path, manifest: Manifest, stage: Stage) -> list[str]:

@@ -27,7 +27,16 @@ from inference.storage import packed
 from training.commissioning_choice import Score
 from training.commissioning_outcome import Outcome
 
-__all__ = ["CARD", "Site", "derived_id", "recorded", "refuse_existing", "table_of", "write_derived"]
+__all__ = [
+    "CARD",
+    "Site",
+    "derived_id",
+    "recorded",
+    "refuse_existing",
+    "table_of",
+    "verdicts_of",
+    "write_derived",
+]
 
 CARD = "MODEL_CARD.md"
 MOST_VERSION = 32  # characters, as the manifest allows
@@ -91,29 +100,23 @@ def write_derived(
 
 
 def table_of(outcomes: Sequence[Outcome]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Columns and rows: every figure before and after, and what became of each stage."""
+    """Columns and rows: every figure before and after. What was not judged has none."""
     rows = []
-    kept = "parent's kept"
     for outcome in outcomes:
+        for before, after in zip(outcome.before, outcome.after, strict=True):
+            of = str(before.of) if before.of == after.of else f"{before.of}, {after.of}"
+            rows.append([outcome.name, before.name, _figure(before), _figure(after), of])
+    return ("stage", "figure", "parent", "commissioned", "of"), rows
+
+
+def verdicts_of(outcomes: Sequence[Outcome]) -> list[str]:
+    """One line for each stage: what became of it, and why."""
+    lines = []
+    for outcome in outcomes:
+        what = f"new {', '.join(outcome.changed)}" if outcome.changed else "parent's kept"
         gain = f"; {outcome.gain.name} {_figure(outcome.gain)}" if outcome.gain else ""
-        verdict = f"{', '.join(outcome.changed) or kept}: {outcome.why}{gain}"
-        stage = outcome.name
-        pairs = list(zip(outcome.before, outcome.after, strict=True))
-        if not pairs:
-            rows.append([stage, "", "", "", "", verdict])
-        for number, (before, after) in enumerate(pairs):
-            first = number == 0
-            rows.append(
-                [
-                    stage if first else "",
-                    before.name,
-                    _figure(before),
-                    _figure(after),
-                    str(before.of) if before.of == after.of else f"{before.of}, {after.of}",
-                    verdict if first else "",
-                ]
-            )
-    return ("stage", "figure", "parent", "commissioned", "of", "verdict"), rows
+        lines.append(f"{outcome.name}: {what}; {outcome.why}{gain}")
+    return lines
 
 
 def _figure(score: Score) -> str:
@@ -191,6 +194,7 @@ def _card(parent_folder: Path, parent: Bundle, outcomes: Sequence[Outcome], site
         else "Nothing was found to be better, and every stage keeps the parent's numbers."
     )
     cells = sum(len(c) for c in site.cells.values())
+    verdicts = "".join(f"- {line}\n" for line in verdicts_of(outcomes))
     notes = "".join(f"- {note}\n" for note in site.notes)
     try:
         card = (parent_folder / CARD).read_text(encoding="utf-8")
@@ -208,6 +212,7 @@ cells of the laboratory were used; the manifest names them by the hash of their 
 
 {better}
 
+{verdicts}
 {table}
 
 Both columns are of the same cells, and none of these was fitted on: pictures were dealt out into five

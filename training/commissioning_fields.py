@@ -132,13 +132,13 @@ def viability_outcome(fields: Sequence[ReadField], bundle: Bundle, *, tell: Tell
     gained, lost = before[0].value - after[0].value, before[1].value - after[1].value
     if gained <= lost or not gained:
         why = f"{told}; a lower threshold would let in more that is spoiled"
-        return outcome_of(Stage.VIABILITY, before, after, why=why)
+        return outcome_of(Stage.VIABILITY, before, before, why=why)
     return outcome_of(
         Stage.VIABILITY,
         before,
         after,
         why=told,
-        changed=("threshold",),
+        changed=(f"threshold {threshold:g}",),
         entry={"threshold": threshold},
     )
 

@@ -13,9 +13,9 @@ __all__ = ["Outcome", "outcome_of"]
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """`changed` names what is new, empty where the stage keeps all of the parent's; `before` and
-    `after` are the same figures of the same cells, none of which the change was fitted on, `after`
-    also where the change was not taken. `entry` and `manifest` are fields that are written over;
-    `rewritten` networks get a new file."""
+    `after` are the same figures of the same cells, none of which the change was fitted on, and are
+    equal where nothing was taken. `gain` is that of what was tried, taken or not. `entry` and
+    `manifest` are fields that are written over; `rewritten` networks get a new file."""
 
     stage: Stage | None  # None: the gate
     changed: tuple[str, ...]

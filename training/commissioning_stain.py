@@ -40,7 +40,7 @@ def stain_outcome(fields: Sequence[ReadField], bundle: Bundle) -> Outcome:
     after = _flagged(looks, [moved[b] for b in blocks])
     told = f"{before.value:.1%} of the good fields are flagged for their stain"
     if after.value >= before.value:
-        return outcome_of(None, (before,), (after,), why=told)
+        return outcome_of(None, (before,), (before,), why=told)
     return outcome_of(
         None,
         (before,),

@@ -157,9 +157,10 @@ def _shape(
         medians.append(median)
         within.append(inner.T @ inner / max(1, len(inner) - 1))
     between = np.cov(np.array(medians).T)
-    spread = np.mean(within, axis=0) + between + LEAST * np.eye(len(FIGURES))
-    rounded = np.round((spread + spread.T) / 2, 8)
-    return np.round(np.mean(medians, axis=0), 6), rounded
+    spread = np.mean(np.array(within), axis=0) + between + LEAST * np.eye(len(FIGURES))
+    centre: npt.NDArray[np.float64] = np.round(np.array(medians).mean(axis=0), 6)
+    even: npt.NDArray[np.float64] = np.round((spread + spread.T) / 2, 8)
+    return centre, even
 
 
 def _judged_on(own: Sequence[FieldLook]) -> Sequence[FieldLook]:

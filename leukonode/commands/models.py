@@ -148,7 +148,7 @@ def commission(
     from datetime import UTC, datetime
 
     from training.commission import commission as run
-    from training.commissioning_bundle import recorded, table_of
+    from training.commissioning_bundle import recorded, table_of, verdicts_of
     from training.errors import TrainingError
 
     try:
@@ -174,8 +174,8 @@ def commission(
         print_json({**_as_json(done.info), "commissioning": stages, "notes": list(done.notes)})
         return
     print_table(columns, rows)
-    for note in done.notes:
-        say(note)
+    for line in (*verdicts_of(done.outcomes), *done.notes):
+        say(line)
     changed = [o.name for o in done.outcomes if o.changed]
     better = f"better in {', '.join(changed)}" if changed else "nothing is better than the parent"
     mark = ", UNTRAINED MODELS" if done.info.untrained else ""

@@ -155,9 +155,9 @@ def test_commission_command_gives_the_same_bytes_and_a_table(
     assert digests(tmp_path / "again") == digests(commissioned[0])
     assert err.startswith("leukonode: left out: broken.png: ")
     lines = out.splitlines()
-    assert lines[0].split("\t") == ["stage", "figure", "parent", "commissioned", "of", "verdict"]
+    assert lines[0].split("\t") == ["stage", "figure", "parent", "commissioned", "of"]
     assert any(line.startswith("4 wbc_class\taccuracy\t") for line in lines)
-    assert any(line.startswith("6 subtype\t") and "parent's kept" in line for line in lines)
+    assert any(line.startswith("6 subtype: parent's kept; not judged") for line in lines)
     assert lines[-1].endswith("better in 4 wbc_class, UNTRAINED MODELS")
     assert [p.name for p in tmp_path.iterdir()] == ["again"]
 

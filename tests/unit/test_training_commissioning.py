@@ -18,9 +18,9 @@ from inference.untrained import _document
 from phantom.smear import draw
 from phantom.spec import normal_smear
 from training import commissioning_cell_class, commissioning_fields
-from training.commissioning_bundle import table_of
+from training.commissioning_bundle import table_of, verdicts_of
 from training.commissioning_cell_class import KindCrop, cell_class_outcome
-from training.commissioning_choice import Labelled, Procedure, folds_of, judged
+from training.commissioning_choice import Labelled, Procedure, Score, folds_of, judged
 from training.commissioning_fields import (
     ReadField,
     _lowered,
@@ -157,12 +157,23 @@ def test_commissioning_mixes_kinds_of_cells():
     assert chosen == [(0, 0), (1, 7), (0, 25), (1, 8), (0, 50), (0, 75)]
 
 
-def test_commissioning_table_says_what_became_of_each_stage():
-    outcome = outcome_of(Stage.SUBTYPE, why="not judged: no labelled cells of this stage")
-    columns, rows = table_of([outcome])
+def test_commissioning_table_and_verdicts_say_what_became_of_each_stage():
+    score = Score(name="accuracy", value=0.3, low=0.2, high=0.4, of=90)
+    better = dataclasses.replace(score, value=0.5, low=0.4, high=0.6, of=80)
+    gain = dataclasses.replace(score, name="gain in log loss")
+    outcomes = [
+        outcome_of(Stage.WBC_CLASS, [score], [better], why="better", gain=gain, changed=("a", "b")),
+        outcome_of(Stage.SUBTYPE, why="not judged: no labelled cells of this stage"),
+    ]
+    columns, rows = table_of(outcomes)
+    assert rows == [
+        ["4 wbc_class", "accuracy", "0.300 (0.200 to 0.400)", "0.500 (0.400 to 0.600)", "90, 80"]
+    ]
     assert len(columns) == len(rows[0])
-    assert rows[0][0] == "6 subtype"
-    assert rows[0][-1].startswith("parent's kept: not judged")
+    assert verdicts_of(outcomes) == [
+        "4 wbc_class: new a, b; better; gain in log loss 0.300 (0.200 to 0.400)",
+        "6 subtype: parent's kept; not judged: no labelled cells of this stage",
+    ]
 
 
 # --- fields ---------------------------------------------------------------------------------------
@@ -211,9 +222,9 @@ def test_commissioning_lowers_the_threshold_of_stage_1_only_for_good_fields(
     assert outcome.entry == ({} if new is None else {"threshold": new})
     assert bool(outcome.changed) == bool(outcome.entry)
     assert values(outcome.before)["good fields refused"] == (1.0 if threshold == 0.5 else 0.0)
-    # the lowest of each block lies below what the others' threshold lets in, in the first block only
+    # of ten numbers in order, the first two are below all that the threshold was set on
     after = values(outcome.after)["good fields refused"]
-    assert after == (0.2 if threshold == 0.5 else 0.0)
+    assert after == (values(outcome.before)["good fields refused"] if new is None else 0.2)
 
 
 def test_commissioning_judges_stage_3_only_on_enough_cells(drawn, monkeypatch):
