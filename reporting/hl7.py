@@ -27,6 +27,7 @@ from reporting.words import harmless
 __all__ = ["addressed", "control_id_of", "oru_message"]
 
 VERSION = "2.5.1"
+NAMESPACE_CHARACTERS = 20
 # tables 0123 (OBR-25) and 0085 (OBX-11)
 _STATUS = {Standing.PRELIMINARY: "P", Standing.FINAL: "F", Standing.CORRECTED: "C"}
 _NOT_OBTAINED = "X"
@@ -101,7 +102,7 @@ def _software(report: Report) -> tuple[Field, ...]:
 def _patient(report: Report) -> str:
     patient = report.context.patient
     born = patient.birth_date.strip()
-    identifier = _parts(patient.patient_id, "", "", patient.issuer, "PI")
+    identifier = f"{_parts(patient.patient_id)}^^^{_authority(patient.issuer)}^PI"
     names = [_person(group, representation=r) for group, r in _groups(patient.name)]
     return _segment(
         "PID",
@@ -255,6 +256,12 @@ def _coded(code: Code) -> Field:
 
 def _parts(*components: str) -> Field:
     return "^".join(map(_text, components)).rstrip("^")
+
+
+def _authority(name: str) -> Field:
+    """HD (2.A.36): a namespace of 20 characters at most; a longer one is a universal id of local type."""
+    escaped = _text(name)
+    return escaped if len(escaped) <= NAMESPACE_CHARACTERS else f"&{escaped}&L"
 
 
 def _subparts(*components: str) -> Field:
