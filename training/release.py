@@ -15,11 +15,13 @@ from typing import Any
 
 from domain.analysis import BundleInfo
 from domain.cells import Stage
-from inference.manifest import MANIFEST_NAME
+from inference.manifest import MANIFEST_NAME, Storage
 from training.assemble import Calibration, assemble_bundle
 from training.calibrate import BlastErrors, blast_errors, calibration_of
 from training.card import model_card, read_reports
+from training.collection import is_collection
 from training.errors import CheckpointError
+from training.gate import collection_looks, fit_gate
 from training.loop import BEST, RUN
 from training.stage_data import StageData, stage_data
 from training.train import DATA
@@ -77,7 +79,7 @@ def release(
     version: str,
     licence: str,
     prose: str,
-    storage: str,
+    storage: Storage,
     report: Path | None = None,
     progress: Progress | None = None,
 ) -> BundleInfo:
@@ -101,6 +103,7 @@ def release(
         card=prose,
         calibrations=known.calibrations,
         changes=changes,
+        gate=fit_gate(collection_looks(data)).gate if is_collection(data) else None,
         storage=storage,
         progress=progress,
     )

@@ -239,8 +239,8 @@ def _wandered(pixels: Pixels, um_per_px: float, rng: Rng) -> tuple[Pixels, float
     kernel = np.zeros((side, side), np.float32)
     for dx, dy in steps:
         kernel[round(side / 2 + dy - 0.5), round(side / 2 + dx - 0.5)] += 1
-    kernel = cv2.GaussianBlur(kernel, (0, 0), 0.6)
-    moved = cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    walk = cv2.GaussianBlur(kernel / kernel.sum(), (0, 0), 0.6)
+    moved = cv2.filter2D(pixels, -1, walk, borderType=cv2.BORDER_REFLECT)
     return _bytes(moved), 0.0
 
 

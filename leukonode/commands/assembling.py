@@ -1,14 +1,22 @@
 """`leukonode models assemble`: six runs of training into a bundle that can be given away."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leukonode.console import progress_bar, say
-from leukonode.errors import CouldNotError, UsageError
+from leukonode.errors import CouldNotError
 
 __all__ = ["register"]
+
+
+class Form(StrEnum):
+    """How weights are stored."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +33,9 @@ def assemble(
     name: Annotated[str, typer.Option(help="The bundle's id.")],
     version: Annotated[str, typer.Option(help="Its version.")],
     licence: Annotated[str, typer.Option(help="Of the weights.")],
-    storage: Annotated[str, typer.Option(help="float32, or int8 (a quarter the size).")] = "int8",
+    storage: Annotated[
+        Form, typer.Option(help="Of the weights; int8 has a quarter of the size.")
+    ] = Form.INT8,
     report: Annotated[
         Path | None,
         typer.Option(help="What `leukonode evaluate` wrote of these weights, for the card."),
@@ -36,11 +46,10 @@ def assemble(
     import torch
 
     from inference.errors import InferenceError
+    from inference.manifest import Storage
     from training.errors import TrainingError
     from training.release import release
 
-    if storage not in ("float32", "int8"):
-        raise UsageError(f"--storage is float32 or int8, not '{storage}'")
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -59,7 +68,7 @@ def assemble(
                 version=version,
                 licence=licence,
                 prose=prose,
-                storage=storage,
+                storage=Storage(storage.value),
                 report=report,
                 progress=progress,
             )

@@ -222,8 +222,8 @@ class _Student(nn.Module):
         super().__init__()
         self.network = network
         last: Any = getattr(network, "fc", None) or network.classifier
-        width = (last[0] if isinstance(last, nn.Sequential) else last).in_features
-        self.seen = nn.Linear(width, FEATURES)
+        first: Any = last[0] if isinstance(last, nn.Sequential) else last
+        self.seen = nn.Linear(first.in_features, FEATURES)
         last.register_forward_pre_hook(self._take)
         self._given = torch.empty(0)
 
