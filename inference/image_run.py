@@ -20,6 +20,7 @@ from inference.cells import Found, Named, named
 from inference.crops import Colour, background_of, border_colour_of, elongation
 from inference.errors import UnfitField
 from inference.fusion import final_class_of, marks_of
+from inference.manifest import RedCells
 from inference.outlines import outline_in_image
 from inference.recorder import Recorder
 from inference.scale import (
@@ -40,6 +41,7 @@ MOST_ENLARGED = 8.0  # a field is blown up no more for the detector: nothing wou
 MOST_SCALED_PX = 200_000_000  # of one field at the detector's scale: 600 MB
 MOST_ELONGATED = 20.0  # a field is no more times longer than wide
 BORDER_PX = 1.0
+MOST_OFF = 2.0  # red cells found at a trial scale are no more times larger or smaller than it says
 
 
 class ImageRun:
@@ -234,30 +236,49 @@ class ImageRun:
         return found
 
     def _measured(self, field: Field, background: Colour) -> Scale | None:
-        """The scale that the field's own red cells give, at the trial that shows the most."""
+        """The scale that the field's own red cells give: first at the trial where they cover the most
+        of it, then once more at the scale found there.
+
+        Covering and not counting decides, because a field that is read far too large is full of
+        small things that look like red cells; what is found at a trial must also have about the
+        size that the trial takes red cells for."""
         rule = self._bundle.manifest.red_cells
         if rule is None:
             return None
+        best: tuple[float, Scale | None] = (0.0, None)
+        for trial in rule.trial_um_per_px:
+            red = self._red_cells(field, (trial, trial * self._aspect), background, rule)
+            scale = self._scale_of(red, rule)
+            covered = sum(b.width * b.height for b in red)
+            if scale and covered > best[0] and _near(scale.um_per_px, trial * self._aspect**0.5):
+                best = covered, scale
+        scale = best[1]
+        if scale is None or self._too_coarse(field, scale.um_per_px):
+            return None
+        again = self._scale_of(self._red_cells(field, scale.um_per_px, background, rule), rule)
+        if again is None or self._too_coarse(field, again.um_per_px):
+            return scale
+        return again
+
+    def _scale_of(self, red: Sequence[Box], rule: RedCells) -> Scale | None:
+        return red_cell_scale(red, at_least=rule.min_cells, pixel_aspect=self._header.pixel_aspect)
+
+    def _red_cells(
+        self, field: Field, um_per_px: tuple[float, float], background: Colour, rule: RedCells
+    ) -> list[Box]:
+        """Boxes of those that no border cuts."""
         height, width = field.pixels.shape[:2]
         inner = Box(BORDER_PX, BORDER_PX, width - BORDER_PX, height - BORDER_PX)
-        most: list[Box] = []
-        for trial in rule.trial_um_per_px:
-            detections = self._detected(field, (trial, trial * self._aspect), background) or ()
-            red = [
-                d.box
-                for d in detections
-                if d.cell_class is CellClass.RED_BLOOD_CELL
-                and d.p >= rule.min_confidence
-                and inner.x0 <= d.box.x0
-                and inner.y0 <= d.box.y0
-                and d.box.x1 <= inner.x1
-                and d.box.y1 <= inner.y1
-            ]
-            most = max(most, red, key=len)
-        scale = red_cell_scale(
-            most, at_least=rule.min_cells, pixel_aspect=self._header.pixel_aspect
-        )
-        return None if scale is None or self._too_coarse(field, scale.um_per_px) else scale
+        return [
+            d.box
+            for d in self._detected(field, um_per_px, background) or ()
+            if d.cell_class is CellClass.RED_BLOOD_CELL
+            and d.p >= rule.min_confidence
+            and inner.x0 <= d.box.x0
+            and inner.y0 <= d.box.y0
+            and d.box.x1 <= inner.x1
+            and d.box.y1 <= inner.y1
+        ]
 
     def _stated(self, field: Field, um_per_px: tuple[float, float]) -> Scale:
         """Raises UnfitField where the spacing is no microscope's, or far too coarse."""
@@ -354,6 +375,11 @@ class ImageRun:
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
+
+
+def _near(um_per_px: tuple[float, float], trial: float) -> bool:
+    measured = (um_per_px[0] * um_per_px[1]) ** 0.5
+    return trial / MOST_OFF <= measured <= trial * MOST_OFF
 
 
 def _check_shape(field: Field, scale: Scale) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from training.cascade_judged import CascadeJudged, ScaleUseRow
+from training.cascade_judged import BlastRow, CascadeJudged, LossRow, ScaleUseRow
 from training.metrics import Estimate
 from training.plain import estimate_text, png_of, share_text
 
@@ -67,7 +67,7 @@ def cascade_text(of: CascadeJudged) -> str:
         "blasts reported",
         [
             (
-                f"{b.laboratory}, {b.kind}",
+                _lot(b),
                 share_text(b.with_blasts),
                 share_text(b.fraction),
                 estimate_text(b.by_group, digits=3),
@@ -82,7 +82,7 @@ def cascade_text(of: CascadeJudged) -> str:
         "white cells on their way (in brackets: left unclassified there)",
         [
             (
-                f"{r.laboratory}, {r.kind}; {r.seen_by}",
+                f"{_lot(r)}; {r.seen_by}",
                 *(f"{n}" + (f" ({u})" if u else "") for _, n, u in r.steps),
             )
             for r in of.losses
@@ -127,6 +127,10 @@ def cascade_plots(of: CascadeJudged) -> dict[str, bytes]:
     if of.losses:
         made["losses"] = _losses_plot(of)
     return made
+
+
+def _lot(row: BlastRow | LossRow) -> str:
+    return row.kind if row.kind == row.laboratory else f"{row.laboratory}, {row.kind}"
 
 
 def _scale_use(row: ScaleUseRow) -> tuple[str, ...]:
@@ -198,6 +202,7 @@ def _scale_plot(of: CascadeJudged) -> bytes:
     axes.axhspan(0.9, 1.1, color="grey", alpha=0.15)
     axes.axhline(1, color="grey", linewidth=1)
     axes.set_xticks(range(len(rows)), [r.laboratory for r in rows])
+    axes.set_yscale("log", base=2)
     axes.set_ylabel("scale from red cells / known scale")
     return png_of(figure)
 
@@ -212,9 +217,7 @@ def _blasts_plot(of: CascadeJudged) -> bytes:
             axes.plot(row.fraction.value, y, "o", color="C3")
         if row.true is not None:
             axes.plot(row.true, y, "x", color="black")
-    axes.set_yticks(
-        range(len(of.blasts)), [f"{b.laboratory}, {b.kind}" for b in reversed(of.blasts)]
-    )
+    axes.set_yticks(range(len(of.blasts)), [_lot(b) for b in reversed(of.blasts)])
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.6, len(of.blasts) - 0.3)
     axes.set_xlabel(
@@ -232,7 +235,7 @@ def _losses_plot(of: CascadeJudged) -> bytes:
             "o-",
             markersize=4,
             color=f"C{at % 10}",
-            label=f"{row.laboratory}, {row.kind}" + (", blasts" if "blasts" in row.seen_by else ""),
+            label=_lot(row) + (", blasts" if "blasts" in row.seen_by else ""),
         )
     axes.set_xticks(range(len(of.losses[0].steps)), [name for name, _, _ in of.losses[0].steps])
     axes.set_ylim(0, 1.03)

@@ -32,7 +32,7 @@ class Sizes:
 
     pictures: int = 60
     cells: int = 30
-    tested: int = 96
+    tested: int = 64
     train: int = 120
     fields: int = 10
     drawn: int = 6
