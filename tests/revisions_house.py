@@ -22,7 +22,7 @@ from leukonode import steps
 from leukonode.about import producer_of
 from leukonode.reading import Reading, ReadingRequest
 from leukonode.receiving import Door
-from leukonode.settings import Destination, Settings
+from leukonode.settings import Settings
 from leukonode.store import FolderStore, sha256_of
 from reporting.gallery import gallery_cells
 from reporting.report import GalleryCrop, Overview
@@ -150,12 +150,9 @@ def desk(
     have no destination."""
     clock = Clock()
     (folder / "made").mkdir(parents=True)
-    settings = Settings(
-        data_dir=folder / "data",
-        destinations=()
-        if archive is None
-        else (Destination(name="pacs", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port),),
-        delivery_timeout_seconds=20,
+    pacs = [] if archive is None else [_destination(archive)]
+    settings = Settings.model_validate(
+        {"data_dir": folder / "data", "destinations": pacs, "delivery_timeout_seconds": 20}
     )
     (folder / "data").mkdir()
     store = FolderStore(settings.store_dir)
@@ -179,6 +176,11 @@ def desk(
         clock=clock,
         received=archive.folder if archive else folder / "none",
     )
+
+
+def _destination(archive: FolderArchive) -> dict[str, str | int]:
+    """As it would stand in leukonode.toml."""
+    return {"name": "pacs", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}
 
 
 def reader_of(

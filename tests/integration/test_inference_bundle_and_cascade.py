@@ -816,9 +816,23 @@ def test_inference_detection_tiles_larger_fields_and_merges_them(bundle):
 
 
 def test_inference_scale_is_measured_from_the_detector_s_red_cells(bundle):
-    red = [
-        (60.0 + 60 * i, 60.0 + 60 * j, 30.0, 40.0, 0.9, 0, 0) for i in range(5) for j in range(5)
-    ]
+    def red(fx, fy):
+        return [
+            (fx * (60 + 60 * i), fy * (60 + 60 * j), fx * 30.0, fy * 40.0, 0.9, 0, 0)
+            for i in range(5)
+            for j in range(5)
+        ]
+
+    class Looks(torch.nn.Module):
+        """At the trial, and then at the scale that was measured there, of 0.25 x 0.1875 um."""
+
+        def __init__(self):
+            super().__init__()
+            self.answers = [yolo_answer(red(1, 1)), *[yolo_answer(red(1.25, 0.9375))] * 2]
+
+        def forward(self, x):
+            return self.answers.pop(0)(x)
+
     measuring = with_manifest(
         bundle,
         {
@@ -827,7 +841,7 @@ def test_inference_scale_is_measured_from_the_detector_s_red_cells(bundle):
             "um_per_px_range": [0.05, 0.2],
         },
     )
-    networks = {**no_stage_after_3(measuring).networks, Stage.DETECTION: yolo_answer(red)}
+    networks = {**no_stage_after_3(measuring).networks, Stage.DETECTION: Looks()}
     measuring = dataclasses.replace(measuring, networks=networks)
     source = Source([smear(400, 400, seed=1)], um_per_px=None)
     (image,) = analyse([source], bundle=measuring, options=OPTIONS).images

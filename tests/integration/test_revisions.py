@@ -29,6 +29,7 @@ from reporting.readback import numbers_in_pdf_text, numbers_in_sr
 from tests.revisions_house import Desk, desk
 
 ANNA = "Müller^Anna"
+BOTH = (ObjectKind.PDF, ObjectKind.SR)
 FIRST_BLAST, FIRST_LYMPHOCYTE, FIRST_NEUTROPHIL = 35, 47, 67  # cell numbers of the plan
 
 
@@ -64,7 +65,7 @@ def detail(at: Desk, case_id: CaseId) -> queries.CaseDetail:
 
 def opened(at: Desk, report: IssuedReport):
     """SR data set, the PDF's object and the PDF's text, of the issued bytes."""
-    paths = {kind: at.house.store.path(report.object(kind).store_key) for kind in ObjectKind}
+    paths = {kind: at.house.store.path(report.object(kind).store_key) for kind in BOTH}
     wrapped = dcmread(paths[ObjectKind.PDF])
     return dcmread(paths[ObjectKind.SR]), wrapped, pdf_text(bytes(wrapped.EncapsulatedDocument))
 
@@ -301,8 +302,8 @@ def test_a_reclassification_during_the_drawing_is_in_the_report_that_is_issued(
     reclassify(at, case_id, FIRST_LYMPHOCYTE, "blast_cells")
     drawn = steps.issue
 
-    def slowly(report, store, *, stored):
-        made = drawn(report, store, stored=stored)
+    def slowly(report, store, **given):
+        made = drawn(report, store, **given)
         monkeypatch.setattr(steps, "issue", drawn)
         reclassify(at, case_id, FIRST_LYMPHOCYTE + 1, "blast_cells", by="Bo")
         return made
@@ -359,18 +360,18 @@ def test_a_drawing_with_one_wrong_digit_stays_here_and_raises_the_alarm(
 
     right = {"pdf": issuing.pdf_bytes, "sr": issuing.sr_document}
 
-    def wrong_pdf(report):
+    def wrong_pdf(report, **given):
         # as a drawing would that reads another value: one monocyte in place of none
         rows = [
             replace(r, proportion=replace(r.proportion, count=1)) if r.name == "monocytes" else r
             for r in report.numbers.differential
         ]
         return right["pdf"](
-            replace(report, numbers=replace(report.numbers, differential=tuple(rows)))
+            replace(report, numbers=replace(report.numbers, differential=tuple(rows))), **given
         )
 
-    def wrong_sr(report):
-        made = right["sr"](report)
+    def wrong_sr(report, **given):
+        made = right["sr"](report, **given)
         at_value = made.index(b"DS\x02\x0060")  # of Measured Value: 60 leukocytes
         return made[: at_value + 4] + b"68" + made[at_value + 6 :]
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,16 @@ Typed = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def at(database: Database, tmp_path: Path) -> Desk:
-    return desk(database, tmp_path, archive=None)
+    made = desk(database, tmp_path, archive=None)
+    made.clock.at = datetime.now(UTC)  # the commands read the machine's clock
+    return made
 
 
 @pytest.fixture
-def typed(
-    at: Desk, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(at: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
     """Exit status, standard output, standard error."""
-    monkeypatch.setenv("LEUKONODE_DATABASE_URL", database_url)
+    # a process of its own would open its own; here it would stay open
+    monkeypatch.setattr("leukonode.commands.database.opened", lambda: at.database)
     monkeypatch.setenv("LEUKONODE_DATA_DIR", str(at.house.settings.data_dir))
 
     def run(*words: str) -> tuple[int, str, str]:

@@ -53,7 +53,8 @@ def as_issued(at: Desk, case_id: CaseId) -> dict[str, str]:
         found = queries.case(conn, case_id)
         analysis = load_analysis(conn, found.analyses[-1].analysis_id)
     report = found.reports[-1]
-    paths = {kind: at.house.store.path(report.object(kind).store_key) for kind in ObjectKind}
+    both = (ObjectKind.PDF, ObjectKind.SR)
+    paths = {kind: at.house.store.path(report.object(kind).store_key) for kind in both}
     in_sr = numbers_in_sr(paths[ObjectKind.SR].read_bytes())
     pdf = bytes(dcmread(paths[ObjectKind.PDF]).EncapsulatedDocument)
     assert numbers_in_pdf_text(pdf_text(pdf)) == in_sr

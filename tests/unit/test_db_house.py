@@ -14,6 +14,7 @@ from db.delivering import DeliveryOutcome, is_success
 from db.errors import DatabaseError
 from db.queue import Step
 from db.receiving import InstanceRole, QuarantineReason
+from domain.reviews import ReviewKind
 from domain.states import CaseState, CompletedBy, DeliveryState
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def test_the_tables_know_every_word_of_the_domain() -> None:
         (CompletedBy, allowed("leukonode.analyses", "analyses_completed_by_check")),
         (InstanceRole, allowed("leukonode.instances", "instances_role_check")),
         (QuarantineReason, allowed("leukonode.quarantine", "quarantine_reason_check")),
+        (ReviewKind, allowed("leukonode.reviews", "reviews_kind_check")),
     ):
         assert text.count("'") == 2 * len(words)
         assert all(f"'{word}'" in text for word in words)
