@@ -1,7 +1,7 @@
 """One image on its way through the stages: its fields come in, its cells and its record come out."""
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, sqrt
 from statistics import fmean
 
 from domain.cells import Cell, CellClass, Stage
@@ -250,7 +250,7 @@ class ImageRun:
             red = self._red_cells(field, (trial, trial * self._aspect), background, rule)
             scale = self._scale_of(red, rule)
             covered = sum(b.width * b.height for b in red)
-            if scale and covered > best[0] and _near(scale.um_per_px, trial * self._aspect**0.5):
+            if scale and covered > best[0] and _near(scale.um_per_px, trial * sqrt(self._aspect)):
                 best = covered, scale
         scale = best[1]
         if scale is None or self._too_coarse(field, scale.um_per_px):
@@ -378,8 +378,7 @@ class ImageRun:
 
 
 def _near(um_per_px: tuple[float, float], trial: float) -> bool:
-    measured = (um_per_px[0] * um_per_px[1]) ** 0.5
-    return trial / MOST_OFF <= measured <= trial * MOST_OFF
+    return trial / MOST_OFF <= sqrt(um_per_px[0] * um_per_px[1]) <= trial * MOST_OFF
 
 
 def _check_shape(field: Field, scale: Scale) -> None:
