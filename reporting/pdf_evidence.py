@@ -10,7 +10,7 @@ from reportlab.lib.units import mm
 from reportlab.platypus import KeepTogether, Spacer
 
 from domain.cells import UNCLASSIFIED, Cell, CellClass
-from reporting.gallery import certainty, most_uncertain
+from reporting.gallery import most_uncertain
 from reporting.pdf_frame import Sheet
 from reporting.pdf_overviews import OverviewPicture, SlideMap
 from reporting.pdf_parts import CellPicture
@@ -124,7 +124,7 @@ def _rows(
             crop,
             cell,
             words=_words(cell),
-            probability="by a person" if cell.number in by_person else f"p {certainty(cell):.2f}",
+            by_person=cell.number in by_person,
             uncertain=cell.number in uncertain,
             side=column - 6,
         )

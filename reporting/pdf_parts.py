@@ -18,6 +18,7 @@ from domain.image import Pixels
 from reporting.colours import Group, group_of
 from reporting.figures import one_decimal
 from reporting.fonts import text_width
+from reporting.gallery import certainty
 from reporting.pdf_paragraph import draw_line, fitted
 from reporting.pdf_tags import Path, artifact, structure_of
 from reporting.pdf_typography import ACCENT, GREY, INK, RULE
@@ -157,22 +158,22 @@ class CellPicture(Flowable):  # type: ignore[misc]  # reportlab has no types
         cell: Cell,
         *,
         words: str,
-        probability: str,
         uncertain: bool,
+        by_person: bool,
         side: float,
     ) -> None:
         super().__init__()
         self.crop, self.cell = crop, cell
-        self.words, self.probability, self.uncertain = words, probability, uncertain
+        self.words, self.uncertain, self.by_person = words, uncertain, by_person
         self.side = side
         self.width, self.height = side, side + 27
         self.place = figure()
 
     def draw(self) -> None:
         doubt = " It is among the least certain." if self.uncertain else ""
+        how = "by a person" if self.by_person else f"with probability {certainty(self.cell):.2f}"
         said = (
-            f"Picture of cell number {self.cell.number}, classified as {self.words}, "
-            f"{self.probability}.{doubt}"
+            f"Picture of cell number {self.cell.number}, classified as {self.words} {how}.{doubt}"
         )
         with structure_of(self.canv).mark(self.canv, self.place, alt=said):
             self._draw()
@@ -192,8 +193,9 @@ class CellPicture(Flowable):  # type: ignore[misc]  # reportlab has no types
         if self.crop.um_per_px is not None:
             self._scale_bar(x, y, wide, scale / self.crop.um_per_px)
         canvas.setFillColor(INK)
+        how = "by a person" if self.by_person else f"p {certainty(self.cell):.2f}"
         draw_line(canvas, 0, 9, fitted(self.words, side + 6, 6.7), 6.7)
-        draw_line(canvas, 0, 1, self.probability, 6.7)
+        draw_line(canvas, 0, 1, how, 6.7)
 
     def _doubt(self, side: float) -> None:
         """A black plate: seen on any paper."""

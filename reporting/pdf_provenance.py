@@ -125,8 +125,9 @@ def _history(report: Report) -> list[Any]:
 def _again(report: Report) -> list[Any]:
     """How the same numbers are had again, and where the trail stood."""
     bundle, checkpoint = report.analysis.bundle, report.beside.checkpoint
+    here = f"On this node: leukonode reproduce {report.case_id}. Elsewhere: " if checkpoint else ""
     said = (
-        f"With {report.analysis.software} and the bundle whose manifest has the SHA-256 above: "
+        f"{here}with {report.analysis.software} and the bundle whose manifest has the SHA-256 above: "
         f"leukonode analyze FILES --bundle DIR over the images listed below gives the same cells, "
         f"classes and numbers on the engine named above ({bundle.id}, version {bundle.version})."
     )
@@ -139,7 +140,7 @@ def _again(report: Report) -> list[Any]:
     )
     return [
         *heading("How to reproduce", needs=22 * mm),
-        text(said, style=SMALL),
+        text(said[0].upper() + said[1:], style=SMALL),
         text(trail, style=SMALL),
     ]
 

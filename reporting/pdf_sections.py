@@ -54,8 +54,9 @@ NO_LEUKOCYTES_ADVICE = (
 def story(report: Report, sheet: Sheet) -> list[Any]:
     """All flowables of the report, for this paper's column."""
     width = sheet.column
-    # a page of its own for each part, unless little stands on the one that is begun
-    fresh_page = CondPageBreak(0.72 * (sheet.height - sheet.top - sheet.bottom))
+    # a page of its own for each part, unless there is room on the one that is begun
+    page = sheet.height - sheet.top - sheet.bottom
+    evidence_page, last_page = CondPageBreak(0.45 * page), CondPageBreak(0.72 * page)
     evidence = [*gallery_section(report, width), *overview_section(report, sheet)]
     return [
         *_who(report, width),
@@ -63,8 +64,8 @@ def story(report: Report, sheet: Sheet) -> list[Any]:
         *_numbers(report, width),
         *_quality(report, width),
         *trend_section(report, width),
-        *([fresh_page, *evidence] if evidence else []),
-        fresh_page,
+        *([evidence_page, *evidence] if evidence else []),
+        last_page,
         *persons_section(report, width),
         *provenance_section(report, width),
     ]
