@@ -118,6 +118,7 @@ cell_values = st.builds(
     subtype_p=chances(3),
     final_class=st.sampled_from([*(c.value for c in WbcClass), UNCLASSIFIED]),
     marks=st.lists(st.sampled_from(Mark), max_size=4).map(tuple),
+    outline_px=st.lists(floats, max_size=8).map(tuple),
 )
 
 

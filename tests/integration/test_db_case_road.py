@@ -64,6 +64,7 @@ from domain.identities import (
     SopClassUID,
     StudyUID,
     derived_uid,
+    derived_uuid,
 )
 from domain.image import (
     Box,
@@ -204,11 +205,16 @@ def analysed_case(database: Database, *arrivals: Arrival) -> CaseId:
     return case_id
 
 
-def objects_for(claim: ReportClaim) -> list[ReportObject]:
+PDF_AND_SR = ((ObjectKind.PDF, 0), (ObjectKind.SR, 0))
+
+
+def objects_for(
+    claim: ReportClaim, kinds: Sequence[tuple[ObjectKind, int]] = PDF_AND_SR
+) -> list[ReportObject]:
     return [
         ReportObject(
             kind=kind,
-            instance_uid=InstanceUID(derived_uid(claim.report_id, kind)),
+            instance_uid=InstanceUID(derived_uid(claim.report_id, kind, str(image))),
             sop_class_uid=SopClassUID("1.2.840.10008.5.1.4.1.1.104.1"),
             series_uid=SeriesUID(derived_uid(claim.report_id, kind, "series")),
             transfer_syntax_uid="1.2.840.10008.1.2.1",
@@ -216,7 +222,7 @@ def objects_for(claim: ReportClaim) -> list[ReportObject]:
             size_bytes=10,
             store_key=f"reports/{claim.report_id}/{kind}",
         )
-        for kind in (ObjectKind.PDF, ObjectKind.SR)
+        for kind, image in kinds
     ]
 
 
@@ -319,6 +325,39 @@ def test_main_road_ends_delivered_with_every_step_in_the_trail(database: Databas
     ]
     assert told.line.received_at == NOW
     assert told.line.received_at.tzinfo is not None
+
+
+def test_annotations_are_sent_after_the_report_and_named_in_the_trail(database: Database) -> None:
+    case_id = analysed_case(database)
+    claim = report_claim(database, case_id)
+    shown = [(ObjectKind.ANNOTATIONS, image) for image in (1, 2)]
+    objects = objects_for(claim, [*shown, *reversed(PDF_AND_SR)])
+    with database.transaction() as tx:
+        assert finish_report(
+            tx, claim, objects=objects, destinations=["pacs"], issued_at=NOW, now=NOW + QUIET
+        )
+    delivery = delivery_claim(database, str(derived_uuid("delivery", claim.report_id, "pacs")))
+    assert [o.kind.value for o in delivery.objects] == ["pdf", "sr", "annotations", "annotations"]
+    with database.reading() as conn:
+        (details,) = conn.execute(
+            text("SELECT details FROM audit.events WHERE event = 'report issued'")
+        ).scalars()
+    assert details["annotations_sha256"] == ", ".join(["1" * 64] * 2)
+    assert details["pdf_sha256"] == "1" * 64
+
+
+def test_a_report_has_one_pdf_and_one_sr(database: Database) -> None:
+    case_id = analysed_case(database)
+    claim = report_claim(database, case_id)
+    objects = objects_for(claim)
+    twin = replace(objects[-1], instance_uid=InstanceUID("2.25.9"))
+    with (
+        pytest.raises(IntegrityError, match="report_objects_report_id_kind_key"),
+        database.transaction() as tx,
+    ):
+        finish_report(
+            tx, claim, objects=[*objects, twin], destinations=[], issued_at=NOW, now=NOW + QUIET
+        )
 
 
 def test_five_at_once_give_one_new_and_four_again(database: Database) -> None:
