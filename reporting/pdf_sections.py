@@ -106,7 +106,12 @@ def _who(report: Report, width: float) -> list[Any]:
         ),
         ("Referred by", short(person_words(context.referring_physician), 90)),
         ("Issued", moment(report.issued_at)),
-        ("Status", f"{report.verification}, {report.status.value}"),
+        (
+            "Status",
+            report.verification
+            if report.signature
+            else f"{report.verification}, {report.status.value}",
+        ),
         ("Images", str(len(report.analysis.images))),
         ("Review threshold", f"{report.review_threshold_percent:g} %"),
     ]
