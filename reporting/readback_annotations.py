@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from highdicom.ann import AnnotationGroup, MicroscopyBulkSimpleAnnotations
+from highdicom.ann.enum import AnnotationCoordinateTypeValues
 from pydicom import dcmread
 
 from domain.cells import LEUKOCYTES, CellClass, WbcClass
@@ -67,7 +68,9 @@ _BY_FORM = {
 }
 
 
-def _cells(group: AnnotationGroup, coordinates: str) -> Iterator[AnnotatedCell]:
+def _cells(
+    group: AnnotationGroup, coordinates: AnnotationCoordinateTypeValues
+) -> Iterator[AnnotatedCell]:
     kind = group.AnnotationPropertyTypeCodeSequence[0]
     forms = kind.get("AnnotationPropertyTypeModifierCodeSequence", [])
     counted_as = _BY_TYPE[kind.CodingSchemeDesignator, kind.CodeValue]

@@ -30,6 +30,7 @@ from phantom.single import draw_ifc_cell
 from phantom.smear import draw, draw_region
 from phantom.spec import leukaemic_smear, normal_smear
 from reporting.readback import numbers_in_pdf_text, numbers_in_result, numbers_in_sr
+from reporting.readback_annotations import numbers_in_annotations
 from reporting.result_json import validate
 from tests.orthanc import Orthanc
 
@@ -38,6 +39,7 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow]
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PDF_CLASS = "1.2.840.10008.5.1.4.1.1.104.1"
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"
+ANNOTATIONS_CLASS = "1.2.840.10008.5.1.4.1.1.91.1"
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,10 @@ def _returned(orthanc, study_uid):
     pdfs = [d for d in found if d.SOPClassUID == PDF_CLASS]
     srs = [d for d in found if d.SOPClassUID == SR_CLASS]
     assert len(pdfs) == len(srs) == 1, [d.SOPClassUID for d in found]
+    shown = [_bytes_of(d) for d in found if d.SOPClassUID == ANNOTATIONS_CLASS]
+    said = numbers_in_annotations(shown)
+    said.pop("unclassified", None)  # the report says it by stage
+    assert said.items() <= numbers_in_sr(_bytes_of(srs[0])).items()
     return pdfs[0], srs[0]
 
 

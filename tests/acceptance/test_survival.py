@@ -48,7 +48,8 @@ def kept(archive, study_uid: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {PDF_CLASS: set(), SR_CLASS: set()}
     for path in sorted(archive.folder.glob("*.dcm")):
         dataset = dcmread(path, stop_before_pixels=True)
-        if dataset.StudyInstanceUID == study_uid:
+        # whether there are annotations too depends on what an untrained network finds
+        if dataset.StudyInstanceUID == study_uid and dataset.SOPClassUID in found:
             found[dataset.SOPClassUID].add(dataset.SOPInstanceUID)
     return found
 
