@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from db.reporting_rows import ObjectKind, ReportObject
 from dicom_node.peers import Peer
+from dicom_node.requestor import Problem
 from dicom_node.scu import Timeouts, send
 from leukonode.settings import Destination, DicomDestination, Hl7Destination, Settings
 from leukonode.store import FolderStore
@@ -17,15 +18,18 @@ from reporting.answers import Answer
 
 __all__ = ["Said", "Sent", "kinds_for", "message_kinds", "send_to"]
 
+_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7 C.4.2.1.13
 _DICOM = frozenset(k for k in ObjectKind if not k.is_message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What the peer said of one object; `status` None: it gave none, or none that means success."""
+    """What the peer said of one object; `status` None: it gave none, or none that means success.
+    `unsupported`: it takes no object of this class from anybody."""
 
     status: int | None
     comment: str
+    unsupported: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,14 @@ def _stored(
         timeouts=Timeouts(connect=min(wait, 10.0), associate=wait, response=wait),
     )
     return Sent(
-        instances=tuple(Said(status=i.status, comment=i.comment) for i in outcome.instances),
+        instances=tuple(
+            Said(
+                status=i.status,
+                comment=i.comment,
+                unsupported=i.problem is Problem.NO_CONTEXT or i.status == _CLASS_NOT_SUPPORTED,
+            )
+            for i in outcome.instances
+        ),
         reason=outcome.reason,
         retryable=outcome.retryable,
     )

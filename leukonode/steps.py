@@ -76,8 +76,8 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 
 log = logging.getLogger(__name__)
 
-_ONLY_ANNOTATIONS = (
-    "PDF and SR were taken, the annotations were not (`annotations = false` stops sending them)"
+_NO_ANNOTATIONS = (
+    "the peer takes no annotations, so PDF and SR alone were sent (`annotations = false` makes none)"
 )
 _RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
@@ -357,14 +357,17 @@ def _finish(
 ) -> None:
     said_of = zip(objects, outcome.instances, strict=True)
     refused = [(o, i) for o, i in said_of if not is_success(i.status)]
-    if not refused:
-        finish_delivery(tx, claim, outcome=DeliveryOutcome.SUCCEEDED, reason="", now=house.now())
+    if all(o.kind is ObjectKind.ANNOTATIONS and i.unsupported for o, i in refused):
+        # the report itself is there; what such a peer can't hold is said, and holds nothing up
+        reason = _NO_ANNOTATIONS if refused else ""
+        proven = claim.only(frozenset({ObjectKind.PDF, ObjectKind.SR})) if refused else claim
+        finish_delivery(
+            tx, proven, outcome=DeliveryOutcome.SUCCEEDED, reason=reason, now=house.now()
+        )
         return
     _, first = refused[0]
     said = "" if first.status is None else f"the peer answered {first.status:04X}"
     reason = outcome.reason or said or "the peer gave no status"
-    if all(o.kind is ObjectKind.ANNOTATIONS for o, _ in refused):
-        reason += f"; {_ONLY_ANNOTATIONS}"
     if outcome.retryable:
         _try_again_or_give_up(house, tx, claim, reason)
     else:

@@ -41,7 +41,7 @@ def cells_in_annotations(document: bytes) -> tuple[AnnotatedCell, ...]:
     return tuple(
         cell
         for group in read.get_annotation_groups()
-        for cell in _cells(group, str(read.AnnotationCoordinateType))
+        for cell in _cells(group, read.annotation_coordinate_type)
     )
 
 
