@@ -76,9 +76,7 @@ __all__ = ["House", "analyse", "complete", "deliver", "report"]
 
 log = logging.getLogger(__name__)
 
-_NO_ANNOTATIONS = (
-    "the peer takes no annotations, so PDF and SR alone were sent (`annotations = false` makes none)"
-)
+_NO_ANNOTATIONS = "the peer takes no annotations, so PDF and SR alone were sent (`annotations = false` makes none)"
 _RESOURCES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 

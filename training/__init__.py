@@ -1,1 +1,1 @@
-"""Train and evaluate the six networks; see training.run and training.evaluate."""
+"""Train and evaluate the six networks; see training.run and training.evaluation.evaluate."""

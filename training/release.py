@@ -18,9 +18,9 @@ from domain.cells import Stage
 from inference.manifest import MANIFEST_NAME, Storage
 from training.assemble import Calibration, assemble_bundle
 from training.calibrate import BlastErrors, blast_errors, calibration_of
-from training.card import model_card, read_reports
 from training.collection import is_collection
 from training.errors import CheckpointError
+from training.evaluation.card import model_card, read_reports
 from training.gate import collection_looks, fit_gate
 from training.loop import BEST, RUN
 from training.stage_data import StageData, stage_data

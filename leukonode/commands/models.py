@@ -147,8 +147,8 @@ def commission(
     Only what is better on cells that it was not fitted on is taken; the rest stays the parent's."""
     from datetime import UTC, datetime
 
-    from training.commission import commission as run
-    from training.commissioning_bundle import recorded, table_of, verdicts_of
+    from training.commissioning.bundle import recorded, table_of, verdicts_of
+    from training.commissioning.commission import commission as run
     from training.errors import TrainingError
 
     try:

@@ -109,11 +109,11 @@ def evaluate(
     """Judge a bundle: the side `val` of the pictures, shortcut baselines and tests beside; `cascade`
     judges the six networks as one on whole fields, `all` everything."""
     from inference.bundle import load_bundle
-    from training.cascade_evaluation import evaluate_cascade
     from training.errors import TrainingError
-    from training.evaluate import evaluate as judge
-    from training.judged import Sizes
-    from training.pages import as_json, as_text, write_pages
+    from training.evaluation.cascade_evaluation import evaluate_cascade
+    from training.evaluation.evaluate import evaluate as judge
+    from training.evaluation.judged import Sizes
+    from training.evaluation.pages import as_json, as_text, write_pages
 
     if quick and most is not None:
         raise UsageError("--quick and --most both say how much to judge; give one of them")

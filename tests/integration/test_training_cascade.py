@@ -18,13 +18,13 @@ from inference.bundle import Bundle, bundle_info_of
 from inference.manifest import parse_manifest
 from leukonode.commands.training import evaluate as command
 from leukonode.errors import UsageError
-from training.cascade_evaluation import evaluate_cascade
 from training.errors import DataError, OverlapError
-from training.evaluate import evaluate
-from training.judged import Sizes
-from training.pages import write_pages
+from training.evaluation.cascade_evaluation import evaluate_cascade
+from training.evaluation.evaluate import evaluate
+from training.evaluation.judged import Sizes
+from training.evaluation.pages import write_pages
+from training.evaluation.plain import plain
 from training.pictures import Picture, digest_of, pixels_of
-from training.plain import plain
 from training.stage_data import SHORT
 
 GROUND, RED, NORMAL, BLAST = (240, 235, 230), (220, 150, 150), (150, 90, 190), (70, 30, 120)

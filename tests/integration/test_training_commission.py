@@ -23,12 +23,12 @@ from leukonode.__main__ import _run
 from phantom.single import draw_cell
 from phantom.smear import draw
 from phantom.spec import normal_smear
-from training import commissioning_cell_class, commissioning_naming
-from training.commission import commission
-from training.commissioning_cell_class import KindCrop, norms_outcome
-from training.commissioning_fields import ReadField
-from training.commissioning_naming import naming_outcome
-from training.commissioning_site import LabelledCell, site_fields
+from training.commissioning import cell_class, naming
+from training.commissioning.cell_class import KindCrop, norms_outcome
+from training.commissioning.commission import commission
+from training.commissioning.fields import ReadField
+from training.commissioning.naming import naming_outcome
+from training.commissioning.site import LabelledCell, site_fields
 
 pytestmark = pytest.mark.slow
 
@@ -234,9 +234,9 @@ def read_field(site_field, boxes):
 
 def test_commission_measures_batch_norms_on_cells_without_labels(parent, site, monkeypatch):
     """Stages 3 and 6 on fields of another stain; what is kept in the end was judged elsewhere."""
-    monkeypatch.setattr(commissioning_naming, "SHARES", (0.5,))
-    monkeypatch.setattr(commissioning_cell_class, "SHARES", (0.5,))
-    monkeypatch.setattr(commissioning_naming, "LEAST_MEASURED", 8)
+    monkeypatch.setattr(naming, "SHARES", (0.5,))
+    monkeypatch.setattr(cell_class, "SHARES", (0.5,))
+    monkeypatch.setattr(naming, "LEAST_MEASURED", 8)
     manifest, digest = read_manifest(parent)
     torch.manual_seed(1)
     networks = {
@@ -253,10 +253,8 @@ def test_commission_measures_batch_norms_on_cells_without_labels(parent, site, m
         drawn_cell(subtype, i) for subtype in (Subtype.PRE_B, Subtype.PRO_B) for i in range(5)
     ]
     tried = []
-    real = commissioning_naming.judged
-    monkeypatch.setattr(
-        commissioning_naming, "judged", lambda cells: tried.append(cells) or real(cells)
-    )
+    real = naming.judged
+    monkeypatch.setattr(naming, "judged", lambda cells: tried.append(cells) or real(cells))
     with steady(threads=1):
         outcome = naming_outcome(Stage.SUBTYPE, bundle, labelled, read, tell=lambda *_: None)
         (cells,) = tried

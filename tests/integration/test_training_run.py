@@ -24,9 +24,9 @@ from phantom.single import draw_cell
 from training.assemble import Calibration, assemble_bundle
 from training.calibrate import calibration_of
 from training.errors import CheckpointError, OverlapError
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
+from training.evaluation.pages import as_json, as_text, write_pages
 from training.loop import BEST, CHECKPOINT, CURVES, run
-from training.pages import as_json, as_text, write_pages
 from training.recipes import RECIPES, Phase, Recipe, shortened
 from training.stage_data import stage_data
 from training.storage_change import storage_change

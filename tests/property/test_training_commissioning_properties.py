@@ -10,15 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from training.commissioning_choice import FOLDS, folds_of
-from training.commissioning_head import (
+from training.commissioning.choice import FOLDS, folds_of
+from training.commissioning.head import (
     Head,
     balanced_weights,
     log_losses,
     refitted,
     temperature_near,
 )
-from training.commissioning_norms import kept_norms, mix_norms
+from training.commissioning.norms import kept_norms, mix_norms
 from training.metrics import softened_p
 
 seeds = st.integers(0, 10_000)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from domain.cells import Malignancy, Stage
-from training.card import model_card, read_reports
 from training.errors import CardError, CheckpointError
-from training.judged import Judged, Lot
+from training.evaluation.card import model_card, read_reports
+from training.evaluation.judged import Judged, Lot
+from training.evaluation.pages import write_pages
 from training.metrics import figures_of
-from training.pages import write_pages
 from training.release import runs_in
 
 MANIFEST = {

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from domain.cells import UNCLASSIFIED, Cell, CellClass, Malignancy, Subtype, WbcClass
 from domain.image import Box
 from inference.fusion import final_class_of
-from training.cascade_fields import Kind, TrueCell, WholeField
-from training.cascade_figures import (
+from training.evaluation.cascade_fields import Kind, TrueCell, WholeField
+from training.evaluation.cascade_figures import (
     blast_rows,
     count_rows,
     drawn_rows,
@@ -17,12 +17,12 @@ from training.cascade_figures import (
     loss_rows,
     scale_rows,
 )
-from training.cascade_judged import CascadeJudged
-from training.cascade_pages import cascade_plots, cascade_text
-from training.cascade_run import FieldRead, matched
-from training.judged import sampled
+from training.evaluation.cascade_judged import CascadeJudged
+from training.evaluation.cascade_pages import cascade_plots, cascade_text
+from training.evaluation.cascade_run import FieldRead, matched
+from training.evaluation.judged import sampled
+from training.evaluation.plain import plain
 from training.metrics import share
-from training.plain import plain
 
 RED, PLATELET, WHITE = (
     CellClass.RED_BLOOD_CELL,

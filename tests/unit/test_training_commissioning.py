@@ -17,22 +17,23 @@ from inference.manifest import parse_manifest
 from inference.untrained import _document
 from phantom.smear import draw
 from phantom.spec import normal_smear
-from training import commissioning_cell_class, commissioning_fields
-from training.commissioning_bundle import table_of, verdicts_of
-from training.commissioning_cell_class import KindCrop, cell_class_outcome
-from training.commissioning_choice import Labelled, Procedure, Score, folds_of, judged
-from training.commissioning_fields import (
+from training.commissioning import cell_class
+from training.commissioning import fields as room_of_fields
+from training.commissioning.bundle import table_of, verdicts_of
+from training.commissioning.cell_class import KindCrop, cell_class_outcome
+from training.commissioning.choice import Labelled, Procedure, Score, folds_of, judged
+from training.commissioning.fields import (
     ReadField,
     _lowered,
     _spoiled,
     in_turn,
     viability_outcome,
 )
-from training.commissioning_head import Head
-from training.commissioning_naming import _pictures, enough_cells
-from training.commissioning_outcome import outcome_of
-from training.commissioning_site import LabelledCell, labelled_cells, site_fields
-from training.commissioning_stain import stain_outcome
+from training.commissioning.head import Head
+from training.commissioning.naming import _pictures, enough_cells
+from training.commissioning.outcome import outcome_of
+from training.commissioning.site import LabelledCell, labelled_cells, site_fields
+from training.commissioning.stain import stain_outcome
 from training.errors import DataError
 from training.pictures import Picture, digest_of, pixels_of
 
@@ -217,7 +218,7 @@ def bundle_with(*, threshold=0.5, gate=None):
 def test_commissioning_lowers_the_threshold_of_stage_1_only_for_good_fields(
     drawn, monkeypatch, threshold, spoiled_p, new
 ):
-    monkeypatch.setattr(commissioning_fields, "_spoiled_p", lambda *_: [spoiled_p] * len(drawn))
+    monkeypatch.setattr(room_of_fields, "_spoiled_p", lambda *_: [spoiled_p] * len(drawn))
     outcome = viability_outcome(drawn, bundle_with(threshold=threshold), tell=told)
     assert outcome.entry == ({} if new is None else {"threshold": new})
     assert bool(outcome.changed) == bool(outcome.entry)
@@ -236,16 +237,14 @@ def test_commissioning_judges_stage_3_only_on_enough_cells(drawn, monkeypatch):
         ]
 
     judged_on = []
-    monkeypatch.setattr(
-        commissioning_cell_class, "norms_outcome", lambda *lots, **_: judged_on.append(lots)
-    )
+    monkeypatch.setattr(cell_class, "norms_outcome", lambda *lots, **_: judged_on.append(lots))
     for measured, checked in ((32, cells(19, 5)), (31, cells(20, 5)), (32, cells(20, 4))):
         lots = iter([cells(measured, 5), checked])
-        monkeypatch.setattr(commissioning_cell_class, "_crops_of", lambda *_, lots=lots: next(lots))
+        monkeypatch.setattr(cell_class, "_crops_of", lambda *_, lots=lots: next(lots))
         outcome = cell_class_outcome(drawn, bundle_with(), tell=told)
         assert outcome.why.startswith("not judged: stage 2 is certain of")
     lots = iter([cells(32, 5), cells(20, 5)])
-    monkeypatch.setattr(commissioning_cell_class, "_crops_of", lambda *_: next(lots))
+    monkeypatch.setattr(cell_class, "_crops_of", lambda *_: next(lots))
     cell_class_outcome(drawn, bundle_with(), tell=told)
     assert len(judged_on) == 1
 

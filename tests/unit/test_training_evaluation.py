@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.evaluate_cells import _alternating, _risk
-from training.evaluate_extras import on_ground
+from training.evaluation.judge_cells import _alternating, _risk
+from training.evaluation.judge_extras import on_ground
+from training.evaluation.plain import estimate_text, plain, share_text
+from training.evaluation.shortcuts import corner_pasted, cross_validated
+from training.evaluation.workers import in_turn
 from training.metrics import share
-from training.plain import estimate_text, plain, share_text
-from training.shortcuts import corner_pasted, cross_validated
-from training.workers import in_turn
 
 
 def test_training_workers_keep_the_order_and_have_one_thread_each():

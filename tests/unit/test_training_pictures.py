@@ -11,10 +11,10 @@ from phantom.smear import draw
 from phantom.spec import leukaemic_smear, normal_smear
 from training.augment import Strength, blurred, geometric, perturbed, restained
 from training.canvas import canvas, scaled_field
+from training.evaluation.shortcuts import BASELINES, TESTS, linear_baseline
 from training.losses import box_logits, map_loss, naming_loss
 from training.nuclei import nuclei_in, nucleus_in_the_middle
 from training.pictures import LabelledBox, Picture
-from training.shortcuts import BASELINES, TESTS, linear_baseline
 from training.spoil import FAULTS, HELD_BACK, blur_readable, defocused, no_smear
 from training.tasks.cell_class import guessed_mask
 

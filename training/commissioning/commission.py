@@ -17,24 +17,24 @@ from domain.cells import Stage
 from inference.bundle import Bundle, load_bundle
 from inference.engine import steady
 from inference.manifest import Manifest, read_manifest
-from training.commissioning_bundle import (
+from training.commissioning.bundle import (
     Site,
     derived_id,
     refuse_existing,
     write_derived,
 )
-from training.commissioning_cell_class import cell_class_outcome
-from training.commissioning_fields import ReadField, read_fields, viability_outcome
-from training.commissioning_naming import enough_cells, naming_outcome
-from training.commissioning_outcome import Outcome
-from training.commissioning_site import (
+from training.commissioning.cell_class import cell_class_outcome
+from training.commissioning.fields import ReadField, read_fields, viability_outcome
+from training.commissioning.naming import enough_cells, naming_outcome
+from training.commissioning.outcome import Outcome
+from training.commissioning.site import (
     NAMING,
     LabelledCell,
     SiteField,
     labelled_cells,
     site_fields,
 )
-from training.commissioning_stain import stain_outcome
+from training.commissioning.stain import stain_outcome
 from training.errors import DataError, OverlapError
 from training.stage_data import SHORT
 

@@ -1,7 +1,7 @@
 """From fields that were read to figures: counts, scale, blast fraction, the losses of the chain.
 
 In      FieldReads; fields that could not be evaluated are left out and counted by the caller
-Out     rows of training.cascade_judged
+Out     rows of training.evaluation.cascade_judged
 Pure arithmetic: no network is asked here. Intervals are drawn over fields, those of fractions over groups of
 fields (slides, stains) where they are known.
 """
@@ -14,9 +14,16 @@ from scipy.stats import chi2
 
 from domain.cells import LYMPHOID, UNCLASSIFIED, Cell, CellClass, Malignancy
 from domain.counts import AdequacyLimits, numbers_of
-from training.cascade_fields import Kind, TrueCell
-from training.cascade_judged import BlastRow, CountRow, DrawnCount, DrawnRow, LossRow, ScaleRow
-from training.cascade_run import FieldRead
+from training.evaluation.cascade_fields import Kind, TrueCell
+from training.evaluation.cascade_judged import (
+    BlastRow,
+    CountRow,
+    DrawnCount,
+    DrawnRow,
+    LossRow,
+    ScaleRow,
+)
+from training.evaluation.cascade_run import FieldRead
 from training.metrics import estimated, share
 
 __all__ = ["blast_rows", "count_rows", "drawn_rows", "kind_of", "loss_rows", "scale_rows"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.cells import Stage
-from training.commissioning_choice import Score
+from training.commissioning.choice import Score
 
 __all__ = ["Outcome", "outcome_of"]
 

@@ -16,8 +16,8 @@ from domain.image import Box, Domain, Field, ImageHeader, ScaleFrom, Verdict
 from inference.bundle import Bundle
 from inference.cascade import Options, analyse
 from training.average_precision import ious
-from training.cascade_fields import Kind, TrueCell, WholeField
-from training.workers import Progress, in_turn
+from training.evaluation.cascade_fields import Kind, TrueCell, WholeField
+from training.evaluation.workers import Progress, in_turn
 
 __all__ = ["FieldRead", "matched", "read_fields"]
 

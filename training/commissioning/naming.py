@@ -21,7 +21,7 @@ from domain.image import Pixels
 from inference.bundle import Bundle
 from inference.manifest import NamingStage
 from inference.tensors import finite, tensor_of
-from training.commissioning_choice import (
+from training.commissioning.choice import (
     FOLDS,
     Labelled,
     Procedure,
@@ -29,7 +29,7 @@ from training.commissioning_choice import (
     folds_of,
     judged,
 )
-from training.commissioning_fields import (
+from training.commissioning.fields import (
     LEAST_MEASURED,
     SHARES,
     ReadField,
@@ -37,10 +37,10 @@ from training.commissioning_fields import (
     crops_at,
     in_turn,
 )
-from training.commissioning_head import Head
-from training.commissioning_norms import kept_norms, mix_norms
-from training.commissioning_outcome import Outcome, outcome_of
-from training.commissioning_site import LabelledCell, Tell
+from training.commissioning.head import Head
+from training.commissioning.norms import kept_norms, mix_norms
+from training.commissioning.outcome import Outcome, outcome_of
+from training.commissioning.site import LabelledCell, Tell
 from training.duplicates import near_copies, thumbnail_of
 from training.errors import DataError
 

@@ -17,16 +17,16 @@ from inference.crops import background_of
 from inference.fusion import final_class_of, name_of
 from inference.manifest import DETECTION_CLASSES, NamingStage
 from inference.stages.detection import detected
-from training.answers import answers_of
 from training.average_precision import FieldBoxes, detection_figures
-from training.cascade_fields import Kind, TrueCell, WholeField
-from training.cascade_judged import ReplacedRow, ScaleUseRow
-from training.cascade_run import FieldRead
 from training.cells import CellSource
-from training.judged import sampled
+from training.evaluation.answers import answers_of
+from training.evaluation.cascade_fields import Kind, TrueCell, WholeField
+from training.evaluation.cascade_judged import ReplacedRow, ScaleUseRow
+from training.evaluation.cascade_run import FieldRead
+from training.evaluation.judged import sampled
+from training.evaluation.workers import Progress, in_turn
 from training.metrics import Share, share
 from training.pictures import Split
-from training.workers import Progress, in_turn
 
 __all__ = ["replaced_rows", "scale_use_rows"]
 

@@ -24,7 +24,7 @@ from inference.stages.subtype import subtype_p
 from inference.stages.wbc_class import wbc_class_p
 from inference.tensors import Rows
 from training.cells import CellSource
-from training.workers import Progress, in_turn, silent
+from training.evaluation.workers import Progress, in_turn, silent
 
 __all__ = ["Answers", "answers_of", "crops_for", "crops_of_answers"]
 

@@ -18,8 +18,8 @@ from inference.bundle import Bundle
 from inference.stages.cell_class import pooled
 from inference.stages.detection import detected
 from inference.tensors import tensor_of
-from training.commissioning_choice import FOLDS, Labelled, Procedure, folds_of, judged
-from training.commissioning_fields import (
+from training.commissioning.choice import FOLDS, Labelled, Procedure, folds_of, judged
+from training.commissioning.fields import (
     BATCH,
     LEAST_MEASURED,
     SHARES,
@@ -28,10 +28,10 @@ from training.commissioning_fields import (
     crops_at,
     in_turn,
 )
-from training.commissioning_head import Head
-from training.commissioning_norms import kept_norms, mix_norms
-from training.commissioning_outcome import Outcome, outcome_of
-from training.commissioning_site import Tell
+from training.commissioning.head import Head
+from training.commissioning.norms import kept_norms, mix_norms
+from training.commissioning.outcome import Outcome, outcome_of
+from training.commissioning.site import Tell
 
 __all__ = ["KindCrop", "cell_class_outcome", "norms_outcome"]
 

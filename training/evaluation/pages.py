@@ -14,11 +14,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.cascade_judged import CascadeJudged
-from training.cascade_pages import cascade_plots, cascade_text
-from training.judged import Failure, Judged
-from training.plain import plain
-from training.stage_pages import stage_plots, stage_text
+from training.evaluation.cascade_judged import CascadeJudged
+from training.evaluation.cascade_pages import cascade_plots, cascade_text
+from training.evaluation.judged import Failure, Judged
+from training.evaluation.plain import plain
+from training.evaluation.stage_pages import stage_plots, stage_text
 
 __all__ = ["as_json", "as_text", "write_pages"]
 

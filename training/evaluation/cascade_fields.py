@@ -18,7 +18,7 @@ from phantom.smear import Phantom
 from training.collection import is_collection, leukaemia_fields
 from training.drawings import VAL_SEED, drawn_smears
 from training.errors import DataError
-from training.judged import Sizes, sampled
+from training.evaluation.judged import Sizes, sampled
 from training.nuclei import nuclei_in
 from training.pictures import Picture, Split, digest_of, pixels_of, readable, split_pictures
 from training.stage_data import stage_data

@@ -19,14 +19,14 @@ from inference.fusion import name_of
 from inference.manifest import CellClassStage, NamingStage
 from inference.stages.cell_class import cell_maps
 from phantom.smear import Phantom
-from training.answers import answers_of
 from training.cells import CellSource
 from training.collection import NOT_IDENTIFIABLE
 from training.drawings import VAL_SEED, drawn_smears
-from training.judged import Lot
+from training.evaluation.answers import answers_of
+from training.evaluation.judged import Lot
+from training.evaluation.workers import Progress, in_turn
 from training.metrics import Estimate, estimated, share
 from training.pictures import Picture, Shows, Split, readable
-from training.workers import Progress, in_turn
 
 __all__ = ["extra_lots", "on_ground", "rejected_lots"]
 

@@ -22,13 +22,13 @@ from inference.crops import Colour, background_of, square_crops
 from inference.manifest import CropStage
 from inference.scale import unknown_scale
 from inference.stages.viability import viable_p
-from training.commissioning_choice import (
+from training.commissioning.choice import (
     FOLDS,
     Score,
     share_score,
 )
-from training.commissioning_outcome import Outcome, outcome_of
-from training.commissioning_site import SiteField, Tell
+from training.commissioning.outcome import Outcome, outcome_of
+from training.commissioning.site import SiteField, Tell
 from training.errors import DataError
 from training.spoil import HELD_BACK, spoiled
 

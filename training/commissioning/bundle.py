@@ -24,8 +24,8 @@ from inference.bundle import Bundle, load_bundle
 from inference.errors import BundleExists
 from inference.manifest import FORMAT, MANIFEST_NAME, Storage
 from inference.storage import packed
-from training.commissioning_choice import Score
-from training.commissioning_outcome import Outcome
+from training.commissioning.choice import Score
+from training.commissioning.outcome import Outcome
 
 __all__ = [
     "CARD",

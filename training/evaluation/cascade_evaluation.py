@@ -1,8 +1,8 @@
 """Judge the whole cascade of a bundle on whole fields.
 
 In      a bundle folder, a data folder: the public collection, or one set of boxed fields
-Out     CascadeJudged; training.pages draws it
-Errors  BundleError, DataError, OverlapError as in training.evaluate. Nothing is written here.
+Out     CascadeJudged; training.evaluation.pages draws it
+Errors  BundleError, DataError, OverlapError as in training.evaluation.evaluate. Nothing is written here.
 Every field goes through the function that the service calls, without a spacing, as pictures come: its scale is
 read from its red cells. Only drawn smears carry theirs, as objects do.
 """
@@ -15,15 +15,21 @@ import numpy as np
 from domain.cells import Stage
 from inference.bundle import Bundle, load_bundle
 from inference.engine import steady
-from training.cascade_fields import WholeFields, whole_fields
-from training.cascade_figures import blast_rows, count_rows, drawn_rows, loss_rows, scale_rows
-from training.cascade_judged import CascadeJudged
-from training.cascade_run import FieldRead, read_fields
-from training.cascade_scale import replaced_rows, scale_use_rows
-from training.evaluate import refuse_trained_on
-from training.judged import Sizes
+from training.evaluation.cascade_fields import WholeFields, whole_fields
+from training.evaluation.cascade_figures import (
+    blast_rows,
+    count_rows,
+    drawn_rows,
+    loss_rows,
+    scale_rows,
+)
+from training.evaluation.cascade_judged import CascadeJudged
+from training.evaluation.cascade_run import FieldRead, read_fields
+from training.evaluation.cascade_scale import replaced_rows, scale_use_rows
+from training.evaluation.evaluate import refuse_trained_on
+from training.evaluation.judged import Sizes
+from training.evaluation.workers import Progress, silent, workers_of
 from training.metrics import Share, share
-from training.workers import Progress, silent, workers_of
 
 __all__ = ["evaluate_cascade"]
 

@@ -13,9 +13,9 @@ import numpy as np
 from inference.bundle import Bundle
 from inference.gate import Look, likeness, look_of
 from inference.manifest import Gate
-from training.commissioning_choice import FOLDS, Score, share_score
-from training.commissioning_fields import ReadField
-from training.commissioning_outcome import Outcome, outcome_of
+from training.commissioning.choice import FOLDS, Score, share_score
+from training.commissioning.fields import ReadField
+from training.commissioning.outcome import Outcome, outcome_of
 
 __all__ = ["stain_outcome"]
 

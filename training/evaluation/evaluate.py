@@ -2,11 +2,11 @@
 
 In      a bundle folder (loaded as strictly as the service does), a data folder in the forms that
         training takes
-Out     Judged; training.pages draws it
+Out     Judged; training.evaluation.pages draws it
 Errors  BundleError for a bundle that does not fit; OverlapError where pictures are those that the stage
         was trained on; DataError as in training. Nothing is written here.
 The pictures of the side `val` are judged, through the same functions as in the service. Of large sets an
-even sample is taken before anything is decoded (training.judged.Sizes).
+even sample is taken before anything is decoded (training.evaluation.judged.Sizes).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,12 +17,12 @@ from domain.cells import Stage
 from inference.bundle import Bundle, load_bundle
 from inference.engine import steady
 from training.errors import DataError, OverlapError
-from training.evaluate_cells import judged_cells
-from training.evaluate_fields import judged_detection, judged_viability
-from training.judged import Judged, Sizes, sampled
+from training.evaluation.judge_cells import judged_cells
+from training.evaluation.judge_fields import judged_detection, judged_viability
+from training.evaluation.judged import Judged, Sizes, sampled
+from training.evaluation.workers import Progress, silent, workers_of
 from training.pictures import Picture, Shows, Split
 from training.stage_data import SHORT, stage_data
-from training.workers import Progress, silent, workers_of
 
 __all__ = ["evaluate", "refuse_trained_on"]
 

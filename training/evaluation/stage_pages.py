@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from training.average_precision import DetectionFigures
-from training.judged import Judged, Lot, Shortcut
+from training.evaluation.judged import Judged, Lot, Shortcut
+from training.evaluation.plain import estimate_text, png_of, share_text
 from training.metrics import Estimate, Figures
-from training.plain import estimate_text, png_of, share_text
 
 __all__ = ["stage_plots", "stage_text"]
 

@@ -21,7 +21,8 @@ from inference.manifest import DETECTION_CLASSES
 from inference.stages.viability import viable_p
 from training.average_precision import detection_figures
 from training.collection import blurred_fields, is_collection, not_smears
-from training.judged import Judged, Lot, blank
+from training.evaluation.judged import Judged, Lot, blank
+from training.evaluation.workers import Progress, in_turn
 from training.metrics import (
     Estimate,
     auc_estimate,
@@ -32,7 +33,6 @@ from training.metrics import (
 )
 from training.pictures import Picture, readable
 from training.spoil import HELD_BACK, defocused
-from training.workers import Progress, in_turn
 
 __all__ = ["judged_detection", "judged_viability"]
 

@@ -15,20 +15,20 @@ from domain.cells import Stage
 from domain.image import Pixels
 from inference.bundle import Bundle
 from inference.crops import Crops, background_of, border_colour_of
-from training.answers import crops_for, crops_of_answers
 from training.cells import CellSource
-from training.judged import Shortcut
-from training.metrics import Estimate, auc_estimate, share
-from training.pictures import Picture, Shows, Split, pixels_of
-from training.shortcuts import (
+from training.evaluation.answers import crops_for, crops_of_answers
+from training.evaluation.judged import Shortcut
+from training.evaluation.shortcuts import (
     BASELINES,
     TESTS,
     corner_pasted,
     cross_validated,
     linear_scores,
 )
+from training.evaluation.workers import Progress
+from training.metrics import Estimate, auc_estimate, share
+from training.pictures import Picture, Shows, Split, pixels_of
 from training.stage_data import StageData
-from training.workers import Progress
 
 __all__ = ["TestedCells", "baselines", "shortcut_tests"]
 

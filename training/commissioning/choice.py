@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.assemble import RIGHT, reject_thresholds
-from training.commissioning_head import (
+from training.commissioning.head import (
     Head,
     balanced_weights,
     log_losses,

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from training.cascade_judged import BlastRow, CascadeJudged, LossRow, ScaleUseRow
+from training.evaluation.cascade_judged import BlastRow, CascadeJudged, LossRow, ScaleUseRow
+from training.evaluation.plain import estimate_text, png_of, share_text
 from training.metrics import Estimate
-from training.plain import estimate_text, png_of, share_text
 
 __all__ = ["cascade_plots", "cascade_text"]
 

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from domain.cells import Malignancy, Stage
 from inference.bundle import Bundle
 from inference.manifest import CropStage, NamingStage
-from training.answers import Answers, answers_of
 from training.cells import CellSource, cell_crops, cells_for
 from training.errors import DataError
-from training.evaluate_extras import extra_lots, rejected_lots
-from training.evaluate_shortcuts import TestedCells, baselines, shortcut_tests
-from training.judged import Failure, Judged, Lot, Sizes, blank, sampled
+from training.evaluation.answers import Answers, answers_of
+from training.evaluation.judge_extras import extra_lots, rejected_lots
+from training.evaluation.judge_shortcuts import TestedCells, baselines, shortcut_tests
+from training.evaluation.judged import Failure, Judged, Lot, Sizes, blank, sampled
+from training.evaluation.workers import Progress
 from training.metrics import (
     Share,
     auc,
@@ -31,7 +32,6 @@ from training.metrics import (
 )
 from training.pictures import Picture, Shows, Split
 from training.stage_data import StageData
-from training.workers import Progress
 
 __all__ = ["judged_cells"]
 

@@ -1,0 +1,1 @@
+"""A bundle fitted to one laboratory, taking only what is better there."""

@@ -1,0 +1,1 @@
+"""What a bundle is worth: stages and the whole cascade judged on labelled pictures."""
