@@ -23,7 +23,9 @@ def train(
     *,
     data: Annotated[Path, typer.Option(help="Folder of labelled pictures.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an old run is gone on with.")],
-    start: Annotated[Path | None, typer.Option(help="Pretrained weights (stages 2 and 4).")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Pretrained weights (stages 2, 4; of 5, 6 the teacher).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each phase.")] = None,
     items: Annotated[int | None, typer.Option(min=1, help="Pictures an epoch.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a step.")] = None,
