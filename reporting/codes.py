@@ -95,7 +95,6 @@ SOURCE_REPORT = _dcm("128225", "Source report")
 IMAGE_REGION = _dcm("111030", "Image Region")
 SOURCE_OF_MEASUREMENT = _dcm("121112", "Source of Measurement")
 RENDERING = _dcm("121332", "Complete Rendering for Presentation")
-PRELIMINARY_REPORT = _dcm("121362", "Preliminary report")
 REPLACED_REPORT = _dcm("121360", "Replaced report")
 ACQUISITION_EQUIPMENT = _dcm("109101", "Acquisition Equipment")
 PROCESSING_EQUIPMENT = _dcm("109102", "Processing Equipment")
@@ -106,16 +105,15 @@ CONTAINER_IDENTIFIER = _dcm("111700", "Specimen Container Identifier")
 PDF_UID = _local("PDFUID", "SOP Instance UID of the PDF report")
 SR_UID = _local("SRUID", "SOP Instance UID of the structured report")
 
-# modality of an evidence's SOP class (CID 29)
+# modality of an evidence's SOP class (CID 29, which has no *other*: a capture is of a microscope's image)
 _SM = _dcm("SM", "Slide Microscopy")
-_OT = _dcm("OT", "Other Modality")
+CAPTURED_MODALITY = _dcm("GM", "General Microscopy")
 MODALITIES = {
     "1.2.840.10008.5.1.4.1.1.77.1.6": _SM,
     "1.2.840.10008.5.1.4.1.1.77.1.3": _SM,
-    "1.2.840.10008.5.1.4.1.1.77.1.2": _dcm("GM", "General Microscopy"),
+    "1.2.840.10008.5.1.4.1.1.77.1.2": CAPTURED_MODALITY,
     "1.2.840.10008.5.1.4.1.1.77.1.4": _dcm("XC", "External-camera Photography"),
 }
-OTHER_MODALITY = _OT
 
 # percentages of the leukocytes counted
 DIFFERENTIAL = {

@@ -108,7 +108,7 @@ def _image_library(report: Report) -> ContainerContentItem:
     library = container(codes.IMAGE_LIBRARY)
     groups: dict[str, ContainerContentItem] = {}
     for one in report.context.evidence:
-        modality = codes.MODALITIES.get(one.sop_class_uid, codes.OTHER_MODALITY)
+        modality = codes.MODALITIES.get(one.sop_class_uid, codes.CAPTURED_MODALITY)
         group = groups.get(modality.value)
         if group is None:
             group = groups[modality.value] = container(codes.IMAGE_LIBRARY_GROUP)
