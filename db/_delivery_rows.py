@@ -11,7 +11,7 @@ one another.
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, func, select, update
 
 from db._leases import check_aware, move_case
 from db.audit import record_event
@@ -31,6 +31,7 @@ __all__ = [
     "case_of_delivery",
     "case_of_report",
     "earlier_open",
+    "later_sent",
     "latest_report",
     "let_followers_go",
     "locked_delivery",
@@ -110,6 +111,25 @@ def earlier_open(tx: Transaction, row: RowMapping) -> RowMapping | None:
         .with_for_update(of=deliveries)
     )
     return tx.connection.execute(query).mappings().first()
+
+
+def later_sent(tx: Transaction, row: RowMapping) -> int | None:
+    """The latest revision of the same case whose delivery to the same destination was made or is still
+    to be; None where there is none."""
+    own = select(reports.c.case_id, reports.c.revision).where(reports.c.id == row["report_id"])
+    case_id, revision = tx.connection.execute(own).one()
+    query = (
+        select(func.max(reports.c.revision))
+        .select_from(deliveries.join(reports, reports.c.id == deliveries.c.report_id))
+        .where(
+            reports.c.case_id == case_id,
+            reports.c.revision > revision,
+            deliveries.c.destination == row["destination"],
+            deliveries.c.state != DeliveryState.DEAD.value,
+        )
+    )
+    latest: int | None = tx.connection.execute(query).scalar()
+    return latest
 
 
 def wait_for_earlier(

@@ -262,7 +262,7 @@ def load_numbers(conn: Connection, analysis_id: AnalysisId, *, reviewed: int = 0
         overruled=row["overruled"],
         disagreements=row["disagreements"],
         adequacy=Adequacy(row["adequacy"]),
-        confusion=_confusion(told["confusion"]) if told is not None else None,
+        confusion=_confusion(told["confusion"]) if told is not None and not reviewed else None,
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 from db._delivery_rows import (
     case_of_delivery,
     earlier_open,
+    later_sent,
     latest_report,
     let_followers_go,
     locked_delivery,
@@ -21,7 +22,7 @@ from db._delivery_rows import (
 from db._leases import check_aware, extend, locked_case, move_case, new_lease
 from db.audit import record_event
 from db.database import Transaction
-from db.errors import NotProven, UnknownRow
+from db.errors import NotProven, Superseded, UnknownRow
 from db.queue import Step, defer
 from db.reporting_rows import ObjectKind, ReportObject, objects_of
 from db.tables import deliveries, delivery_instances
@@ -163,7 +164,6 @@ def record_instance_status(
         details={
             "destination": claim.destination,
             "status": f"{status:04X}" if status is not None else None,
-            "comment": comment,
         },
     )
 
@@ -216,7 +216,8 @@ def finish_delivery(
 def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime) -> bool:
     """Send a dead delivery again because a person asked. False when it is not dead.
 
-    Raises UnknownRow for an id that names no delivery.
+    Raises UnknownRow for an id that names no delivery, Superseded when the destination would get an
+    old report after a newer one: a receiver may take the last that comes for the one that counts.
     """
     check_aware(now)
     try:
@@ -229,6 +230,12 @@ def retry_delivery(tx: Transaction, delivery_id: str, *, by: str, now: datetime)
     row = locked_delivery(tx, delivery_id)
     if case is None or row is None or row["state"] != DeliveryState.DEAD:
         return False
+    later = later_sent(tx, row)
+    if later is not None:
+        raise Superseded(
+            f"revision {later} of its case went to '{row['destination']}' or is on its way; an older "
+            "report is not sent after it"
+        )
     move_delivery(tx, row, DeliveryEvent.RETRIED_BY_PERSON, now, next_attempt_at=now, attempts=0)
     defer(tx, Step.DELIVER, key=delivery_id)
     latest = latest_report(tx, case["id"])

@@ -63,7 +63,7 @@ _EARLIER = text("""
           JOIN leukonode.results AS r ON r.analysis_id = a.id
           JOIN leukonode.bundles AS b ON b.id = a.bundle
          WHERE a.finished_at IS NOT NULL
-         ORDER BY a.case_id, a.ordinal DESC
+         ORDER BY a.case_id, a.ordinal DESC, r.reviewed DESC
     )
     SELECT other.finished_at, other.leukocytes, other.blasts
       FROM leukonode.cases AS mine
@@ -78,6 +78,7 @@ _EARLIER = text("""
        AND other.finished_at < this.finished_at
        AND other.untrained = this.untrained
        AND other.blasts IS NOT NULL
+       AND EXISTS (SELECT FROM leukonode.reports AS i WHERE i.case_id = other.case_id)
        AND other.leukocytes IS NOT NULL
      ORDER BY other.finished_at DESC
      LIMIT :limit

@@ -6,6 +6,7 @@ DatabaseError
 ├── ChainBroken           the audit trail was changed after it was written
 ├── NotProven             a delivery was called delivered without every object's success
 ├── ReviewRefused         what a person asked of a case can't be done to it as it stands
+├── Superseded            an old report must not be sent after a newer one
 └── UnknownRow            an id that names nothing here
 
 Messages are one line: what, why, the mend; never patient data.
@@ -18,6 +19,7 @@ __all__ = [
     "MigrationError",
     "NotProven",
     "ReviewRefused",
+    "Superseded",
     "UnknownRow",
 ]
 
@@ -51,6 +53,10 @@ class NotProven(DatabaseError):
 
 class ReviewRefused(DatabaseError):
     """A signature, amendment or reclassification that does not fit the case as it stands."""
+
+
+class Superseded(DatabaseError):
+    """A later revision is on its way to the same destination, or there already."""
 
 
 class UnknownRow(DatabaseError):

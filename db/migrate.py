@@ -32,7 +32,11 @@ __all__ = ["SchemaCheck", "check", "revisions_dir", "upgrade"]
 OLDEST_SERVER = 14
 # of procrastinate's schema.sql as it stands in 0001_queue.sql; raised by a further revision only
 QUEUE_SCHEMA_SHA256 = "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009"
-TRIGGERS = ("events_chain", "events_refuse")
+TRIGGERS = {
+    "events_chain": "audit.events",
+    "events_refuse": "audit.events",
+    "reviews_refuse": "leukonode.reviews",
+}
 VIEWS = ("cases", "cells", "deliveries", "events", "models", "results", "reviews")
 
 
@@ -163,12 +167,13 @@ def _missing_objects(driver: psycopg.Connection[Any]) -> list[str]:
     said = []
     standing = dict(
         driver.execute(
-            "SELECT tgname, tgenabled FROM pg_trigger WHERE tgrelid = to_regclass('audit.events')"
+            "SELECT tgname, tgenabled FROM pg_trigger"
+            " WHERE tgrelid IN (to_regclass('audit.events'), to_regclass('leukonode.reviews'))"
         ).fetchall()
     )
     said += [
-        f"trigger {name} on audit.events is missing or switched off"
-        for name in TRIGGERS
+        f"trigger {name} on {table} is missing or switched off"
+        for name, table in TRIGGERS.items()
         if standing.get(name) not in ("A", b"A")
     ]
     views = {

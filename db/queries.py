@@ -241,7 +241,9 @@ _BLOCKED = text("""
       FROM leukonode.cases AS c
      WHERE c.state = 'failed'
        AND (SELECT e.event FROM audit.events AS e
-             WHERE e.case_id = c.id ORDER BY e.id DESC LIMIT 1) = :event
+             WHERE e.case_id = c.id
+               AND e.event IN (:event, 'report started', 'case retried', 'case given up')
+             ORDER BY e.id DESC LIMIT 1) = :event
      ORDER BY c.changed_at, c.id
 """)
 

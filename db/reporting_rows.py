@@ -109,7 +109,8 @@ class IssuedReport:
 @dataclass(frozen=True, kw_only=True)
 class ReportClaim:
     """A worker's hold on an analysed case. `report_id` and `revision` are those the new report will
-    have; `previous` is the one it replaces; `reviews` are all acts of persons that it holds."""
+    have; `previous` is the one it replaces; `reviews` are all acts of persons that it holds;
+    `corrects_final`: a signed report of the case was issued before."""
 
     case_id: CaseId
     analysis_id: AnalysisId
@@ -118,6 +119,7 @@ class ReportClaim:
     revision: int
     status: ReportStatus
     previous: IssuedReport | None
+    corrects_final: bool
     reviews: tuple[Review, ...]
     completed_by: CompletedBy
     completed_at: datetime
@@ -177,6 +179,7 @@ def claim_report(
         revision=revision,
         status=_status(reviews, analysis["ordinal"], previous),
         previous=previous,
+        corrects_final=any(r.status is ReportStatus.VERIFIED for r in issued),
         reviews=reviews,
         completed_by=CompletedBy(analysis["completed_by"]),
         completed_at=analysis["completed_at"],

@@ -117,15 +117,22 @@ def reclassify_cell(
     *,
     by: str,
     comment: str = "",
+    revision: int | None = None,
     limits: AdequacyLimits,
     now: datetime,
 ) -> Review:
     """Call one cell of the reported analysis by another name, and count again.
 
     Several may follow each other before the new report is made: it holds them all. ReviewRefused
-    names a cell that is not there, a name that is no class, a class that the cell has already.
+    names a cell that is not there, a name that is no class, a class that the cell has already, and a
+    `revision` that is not the latest issued one: cells of another analysis have other numbers.
     """
     reported = _reported(tx, case_id, "reclassified")
+    if revision is not None and revision != reported.report.revision:
+        raise ReviewRefused(
+            f"its latest report is revision {reported.report.revision}, not {revision}; look at that "
+            "one first"
+        )
     if any(r.kind is ReviewKind.SIGNATURE for r in reported.unissued):
         raise ReviewRefused("its signed report is being made; reclassify once that is issued")
     read = load_analysis(tx.connection, reported.report.analysis_id)
@@ -156,7 +163,7 @@ def reclassify_cell(
         tx,
         reported.report.analysis_id,
         counted,
-        numbers_of_analysis(counted, limits=limits),
+        numbers_of_analysis(counted, limits=limits, by_person=True),
         reviewed=review.ordinal,
     )
     return review

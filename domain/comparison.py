@@ -6,7 +6,7 @@ Wall times are no result and are left out. Pure.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from domain.analysis import Analysis, StageRecord
@@ -62,6 +62,8 @@ def _of_cells(
     stored: Analysis, again: Analysis, tolerance: float, gaps: list[float]
 ) -> Iterator[Difference]:
     before, now = ({c.number: c for c in a.cells} for a in (stored, again))
+    if not any(c.outline_px for c in stored.cells):  # read before outlines were kept
+        now = {number: replace(cell, outline_px=()) for number, cell in now.items()}
     for number in sorted(before.keys() | now.keys()):
         where = f"cell {number}"
         if number not in now:

@@ -281,13 +281,16 @@ def numbers_of_counts(
     )
 
 
-def numbers_of_analysis(analysis: Analysis, *, limits: AdequacyLimits) -> Numbers:
-    """`numbers_of`, by the classes and the confusion of the analysis's own bundle."""
+def numbers_of_analysis(
+    analysis: Analysis, *, limits: AdequacyLimits, by_person: bool = False
+) -> Numbers:
+    """`numbers_of`, by the classes and the confusion of the analysis's own bundle. Where persons have
+    called cells otherwise (`by_person`) no fraction is corrected: the errors are those of the networks."""
     return numbers_of(
         analysis.cells,
         wbc_classes=analysis.wbc_classes,
         limits=limits,
-        confusion=analysis.bundle.confusion,
+        confusion=None if by_person else analysis.bundle.confusion,
     )
 
 

@@ -259,6 +259,7 @@ def _drawn(house: House, claim: ReportClaim) -> tuple[ReportObject, ...]:
         overviews=overviews,
         reviews=claim.reviews,
         beside=beside,
+        corrects_final=claim.corrects_final,
     )
     return issue(
         drawn,

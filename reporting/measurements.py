@@ -14,10 +14,10 @@ from enum import StrEnum
 
 from domain.cells import CellClass, Stage, WbcClass
 from domain.counts import Proportion
-from domain.reviews import ReviewKind
 from domain.study import Code, StudyContext
 from reporting import codes
 from reporting.figures import one_decimal, ratio
+from reporting.persons import review_words, signed_words, status_sentences
 from reporting.report import UNTRAINED, Report
 
 __all__ = [
@@ -45,8 +45,7 @@ def standing_of(report: Report) -> Standing:
     signed is preliminary, also where it amends a signed report; a later signature corrects an earlier."""
     if report.signature is None:
         return Standing.PRELIMINARY
-    signed = [r for r in report.reviews if r.kind is ReviewKind.SIGNATURE]
-    return Standing.CORRECTED if len(signed) > 1 else Standing.FINAL
+    return Standing.CORRECTED if report.corrects_final else Standing.FINAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,8 +269,8 @@ def statements(report: Report) -> tuple[Statement, ...]:
         analysis.processor,
     )
     said.append((codes.COMMENT, "; ".join(provenance)))
-    if report.predecessor is not None:
-        said.append((codes.COMMENT, f"Amended: replaces revision {report.predecessor.revision}"))
+    acts = (signed_words(report), *status_sentences(report), *map(review_words, report.reviews))
+    said += [(codes.COMMENT, words) for words in acts if words]
     warnings = dict.fromkeys((*analysis.warnings, *report.context.warnings))
     said += [(codes.COMMENT, f"Warning: {w}") for w in warnings]
     return tuple(

@@ -143,8 +143,8 @@ class Report:
     overviews: tuple[Overview, ...]
     reviews: tuple[Review, ...]  # every act of a person on the case up to this report, in order
     numbers_as_read: Numbers  # as the networks called the cells
-
     beside: Beside
+    corrects_final: bool = False  # a signed report of the case was issued before
 
     @property
     def thresholds_percent(self) -> tuple[float, ...]:
@@ -227,6 +227,7 @@ def report_of(
     overviews: tuple[Overview, ...] = (),
     reviews: tuple[Review, ...] = (),
     beside: Beside | None = None,
+    corrects_final: bool = False,
 ) -> Report:
     """The report of an analysis as the networks gave it, with the reviews of the case so far.
 
@@ -239,7 +240,8 @@ def report_of(
         raise ValueError("a signed report names the one that was signed, and there is none")
     as_read = numbers_of_analysis(analysis, limits=limits)
     analysis = reviewed(analysis, reviews, analysis_ordinal=analysis_ordinal)
-    numbers = numbers_of_analysis(analysis, limits=limits)
+    changed = reclassifications_of(reviews, analysis_ordinal=analysis_ordinal)
+    numbers = numbers_of_analysis(analysis, limits=limits, by_person=bool(changed))
     context = nameable(context)
     return Report(
         context=context,
@@ -269,6 +271,7 @@ def report_of(
         reviews=reviews,
         numbers_as_read=as_read,
         beside=beside or Beside(),
+        corrects_final=corrects_final,
     )
 
 

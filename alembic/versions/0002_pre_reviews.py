@@ -1,7 +1,8 @@
 """What persons do to a case: signatures, amendments, reclassified cells, and the numbers after them.
 
 `pre`: run before the program of this version starts. The program of the version before goes on beside
-it: its rows take the defaults.
+it, its rows take the defaults, until a person signs or reclassifies: it would report such a case without
+what the person did. Stop the workers of the version before then.
 """
 
 from pathlib import Path

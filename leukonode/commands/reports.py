@@ -142,6 +142,7 @@ def reclassify(
     *,
     by: By,
     reason: Annotated[str, typer.Option(help="Printed in the report.")] = "",
+    revision: Revision = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Call a cell by another class: the fractions are counted again and an amended report is issued.
@@ -164,6 +165,7 @@ def reclassify(
             name,
             by=_name("--by", by),
             comment=reason,
+            revision=revision,
             limits=AdequacyLimits(
                 adequate=settings.leukocytes_wanted, limited=settings.adequacy_limited
             ),
@@ -171,7 +173,9 @@ def reclassify(
         )
     change = review.change
     words = f"{', '.join(change.before.words)} -> {', '.join(change.after.words)}" if change else ""
-    _done(case, review, json=json, said=f"cell {cell}: {words}")
+    _done(
+        case, review, json=json, said=f"cell {cell} of analysis {review.analysis_ordinal}: {words}"
+    )
 
 
 def _done(case: CaseId, review: Review, *, json: bool, said: str) -> None:
