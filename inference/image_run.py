@@ -131,6 +131,8 @@ class ImageRun:
         return Viability(p=round(fmean(self._viable_p), DECIMALS), verdict=verdict)
 
     def _not_evaluable(self) -> str:
+        if self._stain.all_refused and not self.cells:
+            return self._stain.reason
         if self._read:
             return ""
         if self.stopped:
@@ -247,6 +249,8 @@ class ImageRun:
             return None
         best: tuple[float, Scale | None] = (0.0, None)
         for trial in rule.trial_um_per_px:
+            if self._too_coarse(field, (trial, trial * self._aspect)):
+                continue
             red = self._red_cells(field, (trial, trial * self._aspect), background, rule)
             scale = self._scale_of(red, rule)
             covered = sum(b.width * b.height for b in red)

@@ -15,6 +15,9 @@ from inference.manifest import Gate
 
 __all__ = ["StainRecord"]
 
+# of an image's fields may be unlike by chance: the limit of the flag is that of one field in a hundred
+USUAL_SHARE = 0.05
+
 
 class StainRecord:
     """Changes as it goes; one an image."""
@@ -26,6 +29,7 @@ class StainRecord:
         )
         self._flagged: list[Likeness] = []
         self._refused: list[Likeness] = []
+        self._looked_at = 0
 
     def admits(self, field: Field, ground: Colour) -> bool:
         """Whether the field looks enough like those that the bundle was made for to be read."""
@@ -34,6 +38,7 @@ class StainRecord:
         look = look_of(field.pixels, ground=ground)
         if look is None:
             return True
+        self._looked_at += 1
         found = likeness(look, self._gate)
         if found.distance > self._gate.refuse_above:
             self._refused.append(found)
@@ -47,8 +52,16 @@ class StainRecord:
         """Why nothing was read, where it was the gate that refused; else empty."""
         return f"it is {UNKNOWN_SMEAR} ({self._told(self._refused)})" if self._refused else ""
 
+    @property
+    def all_refused(self) -> bool:
+        """Whether every field that shows anything was refused."""
+        return bool(self._refused) and len(self._refused) == self._looked_at
+
     def warnings(self, fields_seen: int) -> list[str]:
-        """At most one of a kind."""
+        """At most one of a kind; none of the rare field that is unlike where many are read."""
+        unlike = len(self._flagged) + len(self._refused)
+        if unlike <= USUAL_SHARE * self._looked_at:
+            return []
         return [
             f"{words}: {len(found)} of {fields_seen} fields ({self._told(found)})"
             for words, found in ((OUTSIDE_STAIN, self._flagged), (UNKNOWN_SMEAR, self._refused))

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def reject_thresholds(
     for i, name in enumerate(classes):
         of = best == i
         value = _threshold(confidence[of], right[of]) if of.sum() >= FEWEST else whole
-        found[name] = round(float(value), 4)
+        found[name] = floor(value * 1e4) / 1e4  # rounded up it would refuse the cell that set it
     return found
 
 
@@ -86,7 +87,7 @@ def assemble_bundle(
     name: str,
     version: str,
     licence: str,
-    card: str,
+    card: str | Callable[[Mapping[str, Any], BundleInfo], str],
     calibrations: Mapping[Stage, Calibration] | None = None,
     changes: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
@@ -94,7 +95,7 @@ def assemble_bundle(
     storage: Storage | Mapping[Stage, Storage] = Storage.FLOAT32,
     progress: Progress | None = None,
 ) -> BundleInfo:
-    """`changes` replaces entries of the manifest, stage by stage under `stages`. `storage` is that of
+    """`card` is its text, or makes it of manifest and info; what it raises leaves no bundle. `changes` replaces entries of the manifest, stage by stage under `stages`. `storage` is that of
     all stages, or of those it names; what 8 bits change in the weights goes into the metrics under
     `storage_weight_error` (see inference.storage.relative_error). Raises CheckpointError for a run without weights, BundleExists where something is."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -145,8 +146,9 @@ def assemble_bundle(
             else:
                 document[key] = value
         (made / MANIFEST_NAME).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        (made / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         info = load_bundle(made).info
+        text = card if isinstance(card, str) else card(document, info)
+        (made / "MODEL_CARD.md").write_text(text, encoding="utf-8")
         made.rename(folder)
     finally:
         shutil.rmtree(made.parent, ignore_errors=True)

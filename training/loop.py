@@ -37,6 +37,7 @@ CURVES = "curves.csv"
 RUN = "run.json"
 FORMAT = 1
 SEED_LIMIT = 2**63
+WORST = -1e9
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Task(Protocol):
     """What the loop must be given for a stage."""
 
     data_digest: str  # of the content hashes of all pictures and their labels
+    score_follows_size: bool  # whether `score` looks at the phase's input size, or at the service's
 
     def network(self) -> nn.Module:
         """With its starting weights; the same each time."""
@@ -96,7 +98,7 @@ class _State:
     epoch: int = 0  # in its phase
     step: int = 0  # in its epoch
     loss: float = 0.0  # summed over the steps of the epoch
-    best: float = -1e9
+    best: float = WORST
     rows: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -182,8 +184,17 @@ def run(
             saved_at = time.monotonic()
         state.phase, state.epoch = state.phase + 1, 0
         optimiser = None
+        if task.score_follows_size and _grows(recipe, state.phase):
+            # what was best at a smaller input says nothing of the size that the service uses
+            state.best = WORST
+            mean = _Mean(network, recipe.average)
         save()
     return _trained(folder, state)
+
+
+def _grows(recipe: Recipe, phase: int) -> bool:
+    phases = recipe.phases
+    return phase < len(phases) and phases[phase].input_px != phases[phase - 1].input_px
 
 
 def _step(

@@ -15,11 +15,11 @@ from typing import Any
 
 from domain.analysis import BundleInfo
 from domain.cells import Stage
-from inference.manifest import MANIFEST_NAME, Storage
+from inference.manifest import Storage
 from training.assemble import Calibration, assemble_bundle
 from training.calibrate import BlastErrors, blast_errors, calibration_of
 from training.collection import is_collection
-from training.errors import CheckpointError
+from training.errors import CheckpointError, DataError
 from training.evaluation.card import model_card, read_reports
 from training.gate import collection_looks, fit_gate
 from training.loop import BEST, RUN
@@ -29,6 +29,7 @@ from training.train import DATA
 __all__ = ["Fitted", "fitted", "release", "runs_in"]
 
 FITTED = "fitted.json"
+RULES = 1  # raised when what is fitted, or how, changes: older values are then fitted again
 # The scales at which red cells are looked for in an image without spacing: a factor of about 1.8 apart,
 # because the detector was trained on cells from 0.6 to 1.7 times their size
 RED_CELLS = {
@@ -94,29 +95,30 @@ def release(
         "confusion": [[tn, fp], [fn, tp]],
         "reject_rate": round(known.blasts.rejected / max(1, known.blasts.cells), 4),
     }
-    info = assemble_bundle(
+
+    def card(manifest: Mapping[str, Any], info: BundleInfo) -> str:
+        if report is None:
+            return prose
+        reports = read_reports(
+            report,
+            weights_sha256={m.stage: m.sha256 for m in info.models},
+            manifest_sha256=info.manifest_sha256,
+        )
+        return model_card(prose, manifest, reports)
+
+    return assemble_bundle(
         runs,
         out,
         name=name,
         version=version,
         licence=licence,
-        card=prose,
+        card=card,
         calibrations=known.calibrations,
         changes=changes,
         gate=fit_gate(collection_looks(data)).gate if is_collection(data) else None,
         storage=storage,
         progress=progress,
     )
-    if report is not None:
-        manifest = json.loads((out / MANIFEST_NAME).read_text(encoding="utf-8"))
-        reports = read_reports(
-            report,
-            weights_sha256={m.stage: m.sha256 for m in info.models},
-            manifest_sha256=info.manifest_sha256,
-        )
-        card = model_card(prose, manifest, reports)
-        (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
-    return info
 
 
 def fitted(
@@ -133,6 +135,12 @@ def fitted(
         if progress:
             progress("fitting", stage.number - 1, len(Stage) + 1)
         read = stage_data(stage, data, to_train=False)
+        trained_on = json.loads((run / DATA).read_text(encoding="utf-8"))["digest"]
+        if read.digest != trained_on:
+            raise DataError(
+                f"{data} is not what the run of stage {stage.number} was trained on, so its side val "
+                "may hold what was learned; name the same pictures"
+            )
         calibrations[stage] = calibration_of(stage, run, read)
         if stage is Stage.WBC_CLASS:
             wbc = read
@@ -165,9 +173,10 @@ def _kept(cache: Path, key: str) -> Fitted | None:
 
 def _key(runs: Mapping[Stage, Path]) -> str:
     """Of the weights and of the pictures they were trained on."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(RULES).encode())
     for stage, run in sorted(runs.items()):
         digest.update(stage.value.encode())
         digest.update(hashlib.sha256((run / BEST).read_bytes()).digest())
+        digest.update((run / RUN).read_bytes())
         digest.update(json.loads((run / DATA).read_text(encoding="utf-8"))["digest"].encode())
     return digest.hexdigest()

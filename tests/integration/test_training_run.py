@@ -58,6 +58,7 @@ class TinyTask:
     """A real little network with everything that has a state: batch norm, dropout, momentum."""
 
     data_digest = "tiny"
+    score_follows_size = True
 
     def network(self):
         torch.manual_seed(1)

@@ -219,8 +219,10 @@ Both columns are of the same cells, and none of these was fitted on: pictures we
 folds of neighbouring names, and each was told by what the other four gave. Intervals are 95 %: exact for
 shares, by drawing pictures anew for the others. Mean recall and log loss give each labelled class the
 same weight. Stage 1 is judged on fields that are good by the laboratory's word and on spoiled copies of
-them, stage 3 by what stage 2 takes the cells for. A change is only taken where the whole interval of the
-gain is above zero. Classes without labelled cells keep the parent's weights and thresholds. Figures of so
+them, stage 3 by what stage 2 takes the cells for. New weights and temperatures are only
+taken where the whole interval of the gain is above zero; thresholds and the gate's centre where the figure
+itself is better. Classes without labelled cells keep the parent's weights, and their thresholds but for a
+change of the temperature. Figures of so
 few cells say little about rare classes, and nothing about other laboratories.
 
 {notes}

@@ -14,7 +14,7 @@ weights change also raises the mean recall so.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import inf
+from math import exp, floor, inf, log
 
 import numpy as np
 import numpy.typing as npt
@@ -196,7 +196,9 @@ class _Fits:
         else:
             made, logits = self._best(procedure, out)
             temperature = self._temperature(logits, truth)
-        rejects = dict(cells.reject_below)
+        rejects = {
+            n: _carried(t, cells.temperature, temperature) for n, t in cells.reject_below.items()
+        }
         if rejects and (procedure is not Procedure.PARENT or thresholds):
             found = reject_thresholds(softened_p(logits, temperature), truth, cells.classes)
             rejects |= {cells.classes[i]: found[cells.classes[i]] for i in np.unique(truth)}
@@ -341,3 +343,12 @@ def _drawn(cells: Labelled, name: str, statistic: Callable[[Indices], float]) ->
     )
     whole = np.arange(len(cells.truth))
     return Score(name=name, value=statistic(whole), low=low, high=high, of=len(whole))
+
+
+def _carried(threshold: float, before: float, after: float) -> float:
+    """The limit at which about the same cells are rejected when the temperature changes: the same
+    place on the scale of the logits. For classes without labels, whose own limit nobody can fit."""
+    if not 0 < threshold < 1 or before == after:
+        return threshold
+    logit = log(threshold / (1 - threshold)) * before / after
+    return floor(1e4 / (1 + exp(-logit))) / 1e4

@@ -25,7 +25,6 @@ from training.commissioning.choice import (
     FOLDS,
     Labelled,
     Procedure,
-    Verdict,
     folds_of,
     judged,
 )
@@ -136,7 +135,7 @@ def naming_outcome(
         why=f"{verdict.why} (judged on {len(cells)} labelled cells)",
         changed=changed,
         entry=new,
-        manifest=_whole(stage, verdict) if changed else {},
+        manifest=_whole(stage) if changed else {},
         rewritten=bool(choice.share) or choice.head is not head,
     )
 
@@ -251,10 +250,8 @@ def _pictures(cells: Sequence[LabelledCell]) -> list[str]:
     return [same[name] for name in names]
 
 
-def _whole(stage: Stage, verdict: Verdict) -> dict[str, Any]:
-    """What the manifest says of the whole bundle. The share of rejected cells is now that of this
-    laboratory's cells. Who is taken for whom at stage 5 was counted before the change, and a few
-    dozen cells cannot count it again: the corrected blast fraction is no longer given."""
-    if stage is Stage.WBC_CLASS:
-        return {"reject_rate": round(float(1 - verdict.told.accepted.mean()), 4)}
-    return {"confusion": None} if stage is Stage.MALIGNANCY else {}
+def _whole(stage: Stage) -> dict[str, Any]:
+    """What the manifest says of the whole bundle. Who is taken for a blast, and how many cells are
+    rejected, was counted over stages 4 and 5 in turn before the change, and a few dozen cells cannot
+    count it again: neither the corrected blast fraction nor the usual share of rejected cells is given."""
+    return {"confusion": None, "reject_rate": None} if stage is not Stage.SUBTYPE else {}

@@ -65,8 +65,9 @@ def model_card(prose: str, manifest: Mapping[str, Any], reports: Mapping[str, st
     lines += [
         "## Figures",
         "",
-        "Measured with `leukonode evaluate` on the pictures of the side `val`: no weight was fitted to "
-        "them, temperatures and thresholds were. Intervals are 95 %.",
+        "Measured with `leukonode evaluate` on the pictures of the side `val`. No weight was fitted to them; "
+        "the best epoch, temperatures, thresholds, stage 2's confidence and the gate's limits were chosen on "
+        "them. Intervals are 95 %.",
         "",
     ]
     for title, text in reports.items():

@@ -48,6 +48,8 @@ class _Batch:
 class CellClassTask:
     """See training.loop.Task."""
 
+    score_follows_size = True
+
     def __init__(
         self, pictures: Sequence[tuple[Picture, Pixels]], *, recipe: Recipe, data_digest: str
     ) -> None:

@@ -73,6 +73,8 @@ def detector_entry(recipe: Recipe, **changed: Any) -> DetectionStage:
 class DetectionTask:
     """See training.loop.Task."""
 
+    score_follows_size = False
+
     def __init__(
         self,
         pictures: Sequence[tuple[Picture, Pixels]],

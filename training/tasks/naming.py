@@ -61,6 +61,8 @@ class _Batch:
 class NamingTask:
     """See training.loop.Task."""
 
+    score_follows_size = True
+
     def __init__(
         self,
         stage: Stage,

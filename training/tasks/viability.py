@@ -49,6 +49,8 @@ def fitted_field(pixels: Pixels, um_per_px: tuple[float, float], *, size: int = 
 class ViabilityTask:
     """See training.loop.Task."""
 
+    score_follows_size = True
+
     def __init__(
         self, pictures: Sequence[tuple[Picture, Pixels]], *, recipe: Recipe, data_digest: str
     ) -> None:
@@ -132,7 +134,8 @@ class ViabilityTask:
         )
         auc_held = auc(p_good, p_held)
         return {
-            "score": auc_held + 0.5 * auc(p_good, p_known) - float((p_good < 0.5).mean()),
+            # not by the faults held back, which would then be held back no longer
+            "score": auc(p_good, p_known) - float((p_good < 0.5).mean()),
             "auc_known_faults": auc(p_good, p_known),
             "auc_faults_held_back": auc_held,
             "good_below_half": float((p_good < 0.5).mean()),
