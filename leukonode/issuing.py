@@ -23,6 +23,8 @@ from reporting.gate import (
     differences_in_hl7,
     differences_in_pdf_object,
     differences_in_sr,
+    wrong_words_in_pdf_object,
+    wrong_words_in_sr,
 )
 from reporting.pdf import Paper, pdf_bytes
 from reporting.report import ObjectRef, Predecessor, Report
@@ -42,7 +44,7 @@ class NumbersDiffer(RuntimeError):
 
     def __init__(self, differences: tuple[str, ...]) -> None:
         super().__init__(
-            f"{len(differences)} numbers of the drawn report differ from the database; it stays here"
+            f"the drawn report differs from the database in {len(differences)} places; it stays here"
         )
         self.differences = differences
 
@@ -68,6 +70,8 @@ def issue(
     differing = (
         *differences_in_pdf_object(expected, pdf),
         *differences_in_sr(expected, sr),
+        *wrong_words_in_pdf_object(report, pdf),
+        *wrong_words_in_sr(report, sr),
         *(d for kind, content in others.items() for d in _READ_BACK[kind](expected, content)),
     )
     if differing:

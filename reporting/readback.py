@@ -23,7 +23,14 @@ from reporting.pdf_sections import NO_PATTERN, ROW
 from reporting.persons import PERSONS_HEADING
 from reporting.words import class_words
 
-__all__ = ["Ambiguous", "coded_names", "numbers_in_pdf_text", "numbers_in_result", "numbers_in_sr"]
+__all__ = [
+    "Ambiguous",
+    "coded_names",
+    "content_items",
+    "numbers_in_pdf_text",
+    "numbers_in_result",
+    "numbers_in_sr",
+]
 
 _NUMBER = r"(\d+\.\d+)"
 _INTERVAL = rf"{_NUMBER} to {_NUMBER}"
@@ -68,7 +75,7 @@ def numbers_in_sr(document: bytes) -> dict[str, str]:
     dataset = dcmread(io.BytesIO(document))
     by_code = {(c.scheme, c.value): (name, kind) for c, name, kind in coded_names()}
     found: dict[str, str] = {}
-    for item in _items(dataset):
+    for item in content_items(dataset):
         if item.ValueType != "NUM" or not item.MeasuredValueSequence:
             continue
         concept = item.ConceptNameCodeSequence[0]
@@ -186,11 +193,12 @@ def coded_names() -> Iterator[tuple[Code, str, str]]:
         yield code, f"unclassified.{stage.value}", "count"
 
 
-def _items(item: Dataset) -> Iterator[Dataset]:
+def content_items(item: Dataset) -> Iterator[Dataset]:
+    """All content items of an SR below `item`, containers entered."""
     for child in item.get("ContentSequence", []):
         yield child
         if child.ValueType == "CONTAINER":  # a NUM's own children are its properties
-            yield from _items(child)
+            yield from content_items(child)
 
 
 def _distances(item: Dataset) -> tuple[Decimal, Decimal]:
