@@ -78,7 +78,7 @@ _EARLIER = text("""
        AND other.finished_at < this.finished_at
        AND other.untrained = this.untrained
        AND other.blasts IS NOT NULL
-       AND EXISTS (SELECT FROM leukonode.reports AS i WHERE i.case_id = other.case_id)
+       AND theirs.state <> 'failed'  -- its numbers were not let out
        AND other.leukocytes IS NOT NULL
      ORDER BY other.finished_at DESC
      LIMIT :limit

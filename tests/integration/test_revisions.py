@@ -44,7 +44,9 @@ def sign(at: Desk, case_id: CaseId, by: str = ANNA, **more) -> Review:
         return sign_report(tx, case_id, by=by, now=at.clock(), **more)
 
 
-def reclassify(at: Desk, case_id: CaseId, cell: int, name: str, by: str = ANNA, comment: str = ""):
+def reclassify(
+    at: Desk, case_id: CaseId, cell: int, name: str, by: str = ANNA, comment: str = "", **more
+):
     with at.database.transaction() as tx:
         return reclassify_cell(
             tx,
@@ -55,6 +57,7 @@ def reclassify(at: Desk, case_id: CaseId, cell: int, name: str, by: str = ANNA, 
             comment=comment,
             limits=AdequacyLimits(),
             now=at.clock(),
+            **more,
         )
 
 

@@ -47,7 +47,7 @@ def test_a_case_is_shown_reclassified_signed_and_shown_again(
     short = case_id[:8]
     status, out, _ = typed("reclassify", short, "47", "pro_b", "--by", "Anna", "--reason", "by eye")
     assert status == 0
-    assert "cell 47: lymphocytes, benign -> blast_cells, malignant, pro_b" in out
+    assert "cell 47 of analysis 1: lymphocytes, benign -> blast_cells, malignant, pro_b" in out
     at.report(case_id)
     status, out, _ = typed("report", "sign", short, "--by", "Anna", "--json")
     assert (status, json.loads(out)["review"]["kind"]) == (0, "signature")
