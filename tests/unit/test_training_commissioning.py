@@ -85,7 +85,9 @@ def test_commissioning_takes_a_last_layer_that_is_better_elsewhere():
     assert values(verdict.after)["mean recall"] > 0.9
     assert verdict.gain.low > 0
     assert choice.head.weight[3].tobytes() == cells.head.weight[3].tobytes()
-    assert choice.reject_below["d"] == 0.3
+    # the limit of the class without labels stays at the same place of the logits
+    odds = (0.3 / 0.7) ** (cells.temperature / choice.temperature)
+    assert choice.reject_below["d"] == pytest.approx(odds / (1 + odds), abs=1e-4)
     fresh = site_of(moved=0.6, seed=1, each=200)
     right = choice.head.logits(fresh.features[0.0]).argmax(axis=1) == fresh.truth
     promised = next(s for s in verdict.after if s.name == "accuracy")
