@@ -1,5 +1,5 @@
-"""For any cells and any reclassifications: PDF text, SR, `result.json` and database rows say the same
-numbers, and sums are sums. On the real road, with the objects as they were issued.
+"""For any cells and any reclassifications: PDF text, SR, annotations, HL7, FHIR, `result.json` and database
+rows say the same numbers, and sums are sums. On the real road, with the objects as they were issued.
 """
 
 import json
@@ -19,8 +19,12 @@ from domain.counts import AdequacyLimits
 from domain.identities import CaseId
 from domain.reviews import CLASSES_FOR_PERSONS
 from leukonode import steps
+from reporting.fhir import fhir_bundle
+from reporting.hl7 import oru_message
+from reporting.message_readback import numbers_in_fhir, numbers_in_hl7
 from reporting.pdf_text import pdf_text
 from reporting.readback import numbers_in_pdf_text, numbers_in_result, numbers_in_sr
+from reporting.readback_annotations import numbers_in_annotations
 from reporting.result_json import result_bytes, validate
 from tests import reporting_cases as cases
 from tests.revisions_house import Desk, desk, reader_of
@@ -62,6 +66,12 @@ def as_issued(at: Desk, case_id: CaseId) -> dict[str, str]:
     result = json.loads(result_bytes(drawn, with_seconds=False))
     validate(result)
     assert numbers_in_result(result) == {k: v for k, v in in_sr.items() if k != "cells"}
+    assert numbers_in_hl7(oru_message(drawn)) == in_sr
+    assert numbers_in_fhir(fhir_bundle(drawn, pdf)) == in_sr
+    stored = [o for o in report.objects if o.kind is ObjectKind.ANNOTATIONS]
+    placed = numbers_in_annotations(at.house.store.path(o.store_key).read_bytes() for o in stored)
+    for name in ("blasts.count", "red_cells", "platelets", "nucleated_red.count"):
+        assert placed.get(name, "0") == in_sr.get(name, "0")
     from_rows = numbers_in_rows(at, case_id)
     assert from_rows.items() <= in_sr.items()
     assert set(in_sr) - set(from_rows) <= {
