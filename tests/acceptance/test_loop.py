@@ -254,6 +254,7 @@ def test_pacs_gets_the_bytes_that_were_issued(serving, orthanc):
         details = [queries.case(conn, c.case_id) for c in queries.cases(conn)]
     assert details
     for case in details:
-        returned = {d.SOPInstanceUID: d for d in _returned(orthanc, case.line.study_uid)}
+        kept = [dcmread(io.BytesIO(b)) for b in orthanc.objects(case.line.study_uid)]
+        returned = {d.SOPInstanceUID: d for d in kept}
         for issued in case.reports[-1].objects:
             assert dcmread(store.path(issued.store_key)) == returned[issued.instance_uid]
