@@ -139,17 +139,15 @@ def run(
     mean = _Mean(network, recipe.average)
     state = _State()
     identity = f"{digest_of_recipe(recipe)} {task.data_digest}"
-    kept = _kept(folder, identity)
+    kept = _kept(folder, recipe, task.data_digest)
     optimiser: torch.optim.Optimizer | None = None
     if kept:
         network.load_state_dict(kept["network"])
         mean.load(kept["mean"])
         state = _State(**kept["state"])
-    else:
-        run_of = {"format": FORMAT, "identity": identity, "recipe": asdict(recipe)}
-        for name, document in {RUN: run_of, **(record or {})}.items():
-            text = json.dumps(document, indent=1, default=str) + "\n"
-            (folder / name).write_text(text, encoding="utf-8")
+    run_of = {"format": FORMAT, "identity": identity, "recipe": asdict(recipe)}
+    for name, document in {RUN: run_of, **({} if kept else record or {})}.items():
+        _write_json(folder / name, document)
     saved_at = time.monotonic()
 
     def save() -> None:
@@ -161,6 +159,11 @@ def run(
         if not kept and state == _State():
             network.eval()
             task.prepare(network, device)
+            mean = _Mean(network, recipe.average)
+        at_its_start = state.epoch == state.step == 0
+        if task.score_follows_size and at_its_start and _grows(recipe, state.phase):
+            # what was best at a smaller input says nothing of the size that the service uses
+            state.best = WORST
             mean = _Mean(network, recipe.average)
         optimiser = _optimiser(network, recipe, phase)
         if kept and kept["optimiser"] is not None:
@@ -184,17 +187,12 @@ def run(
             saved_at = time.monotonic()
         state.phase, state.epoch = state.phase + 1, 0
         optimiser = None
-        if task.score_follows_size and _grows(recipe, state.phase):
-            # what was best at a smaller input says nothing of the size that the service uses
-            state.best = WORST
-            mean = _Mean(network, recipe.average)
         save()
     return _trained(folder, state)
 
 
 def _grows(recipe: Recipe, phase: int) -> bool:
-    phases = recipe.phases
-    return phase < len(phases) and phases[phase].input_px != phases[phase - 1].input_px
+    return phase > 0 and recipe.phases[phase].input_px != recipe.phases[phase - 1].input_px
 
 
 def _step(
@@ -329,7 +327,7 @@ class _Swapped:
         self._network.load_state_dict(self._own)
 
 
-def _kept(folder: Path, identity: str) -> dict[str, Any] | None:
+def _kept(folder: Path, recipe: Recipe, data_digest: str) -> dict[str, Any] | None:
     path = folder / CHECKPOINT
     if not path.exists():
         if any(folder.iterdir()) and not (folder / RUN).exists():
@@ -337,7 +335,10 @@ def _kept(folder: Path, identity: str) -> dict[str, Any] | None:
         return None
     try:
         kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        same = kept["format"] == FORMAT and kept["identity"] == identity
+        same = kept["format"] == FORMAT and (
+            kept["identity"] == f"{digest_of_recipe(recipe)} {data_digest}"
+            or _goes_on_as(folder, kept, recipe, data_digest)
+        )
     except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}); delete the folder and start again"
@@ -347,6 +348,19 @@ def _kept(folder: Path, identity: str) -> dict[str, Any] | None:
             f"the run in {folder} was started with another recipe or other data; name a new folder"
         )
     return kept
+
+
+def _goes_on_as(folder: Path, kept: Mapping[str, Any], recipe: Recipe, data_digest: str) -> bool:
+    """Whether the two recipes differ only in phases that the run has not begun."""
+    if kept["identity"].split()[1] != data_digest:
+        return False
+    state = _State(**kept["state"])
+    begun = state.phase + (state.epoch + state.step > 0)
+    old = json.loads((folder / RUN).read_text(encoding="utf-8"))["recipe"]
+    new = json.loads(json.dumps(asdict(recipe)))
+    for one in (old, new):
+        one["phases"] = one["phases"][:begun]
+    return bool(old == new)
 
 
 def _save(
@@ -378,6 +392,12 @@ def _save_weights(task: Task, network: nn.Module, path: Path) -> None:
     own = {n: t.detach().cpu() for n, t in network.state_dict().items()}
     tensors = {n: t.contiguous() for n, t in task.finished(own).items()}
     save_file(tensors, beside)
+    beside.replace(path)
+
+
+def _write_json(path: Path, document: object) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(json.dumps(document, indent=1, default=str) + "\n", encoding="utf-8")
     beside.replace(path)
 
 

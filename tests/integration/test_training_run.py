@@ -26,7 +26,7 @@ from training.calibrate import calibration_of
 from training.errors import CheckpointError, OverlapError
 from training.evaluation.evaluate import evaluate
 from training.evaluation.pages import as_json, as_text, write_pages
-from training.loop import BEST, CHECKPOINT, CURVES, run
+from training.loop import BEST, CHECKPOINT, CURVES, RUN, run
 from training.recipes import RECIPES, Phase, Recipe, shortened
 from training.stage_data import stage_data
 from training.storage_change import storage_change
@@ -145,6 +145,23 @@ def test_training_run_of_another_recipe_or_a_broken_one_is_refused(tmp_path):
     (tmp_path / "b" / "thesis.docx").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="not empty"):
         run(TinyTask(), TINY, tmp_path / "b")
+
+
+def test_training_run_goes_on_with_phases_that_it_had_not_begun(tmp_path):
+    """A finished run is given one more phase and ends as if it had had it from the
+    start; a phase that was begun stays what it was."""
+    (first, *_) = TINY.phases
+    short = replace(TINY, phases=(first,))
+    longer = replace(TINY, phases=(first, replace(first, epochs=1, rate=0.01)))
+    run(TinyTask(), longer, tmp_path / "whole")
+    run(TinyTask(), short, tmp_path / "a")
+    run(TinyTask(), longer, tmp_path / "a")
+    a, b = (torch.load(tmp_path / n / CHECKPOINT, weights_only=True) for n in ("whole", "a"))
+    assert all(torch.equal(t, b["network"][n]) for n, t in a["network"].items())
+    assert a["state"] == b["state"]
+    assert (tmp_path / "a" / RUN).read_bytes() == (tmp_path / "whole" / RUN).read_bytes()
+    with pytest.raises(CheckpointError, match="another recipe"):
+        run(TinyTask(), replace(TINY, phases=(replace(first, rate=0.5),)), tmp_path / "a")
 
 
 @pytest.fixture(scope="module")

@@ -73,18 +73,6 @@ class CellClassTask:
 
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
-        kept = round(self._size * MARGIN)
-        field_um = self._recipe.field_um * MARGIN
-        crops = cell_crops(self._train, field_um=field_um, size_px=kept)
-        masks = [
-            guessed_mask(pixels, box, cell.ground)
-            for pixels, box, cell in zip(crops.pixels, crops.boxes, self._train, strict=True)
-        ]
-        drawn = [_drawn_crop(*one[:3], field_um=field_um, size=kept) for one in self._drawn]
-        self._crops = np.concatenate([crops.pixels, np.stack([p for p, _, _ in drawn])])
-        self._masks = np.stack([*masks, *(m for _, m, _ in drawn)])
-        boxes = [*crops.boxes, *(b for _, _, b in drawn)]
-        self._boxes = np.stack([box_of_crop(b, kept) for b in boxes])
         seen = cell_crops(self._val, field_um=self._recipe.field_um, size_px=self._size)
         self._seen = seen.pixels
         self._seen_boxes = np.stack([box_of_crop(b, self._size) for b in seen.boxes])
@@ -95,10 +83,11 @@ class CellClassTask:
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         chosen = self._balanced.draw(rng, size)
         strength = self._recipe.strength
+        wide, masks, boxes = zip(*(self._cut(i) for i in chosen), strict=True)
         pictures, grid = geometric(
-            pictures_of(self._crops[chosen]), rng, size=self._size, strength=strength, margin=MARGIN
+            pictures_of(np.stack(wide)), rng, size=self._size, strength=strength, margin=MARGIN
         )
-        both = np.stack([self._masks[chosen], self._boxes[chosen]], axis=1)
+        both = np.stack([np.stack(masks), np.stack(boxes)], axis=1)
         planes = turned(torch.from_numpy(both).float() / 255, grid)
         planes = functional.avg_pool2d(planes, 2)
         return _Batch(
@@ -107,6 +96,20 @@ class CellClassTask:
             boxes=planes[:, 1],
             kinds=self._kinds[chosen],
         )
+
+    def _cut(self, number: int) -> tuple[Pixels, Mask, Mask]:
+        """A cell's crop, mask and box. Cut anew each time: all crops at full size would fill the
+        memory of a small machine."""
+        kept, field_um = round(self._size * MARGIN), self._recipe.field_um * MARGIN
+        if number >= len(self._train):
+            pixels, whole, place, _ = self._drawn[number - len(self._train)]
+            seen, mask, box = _drawn_crop(pixels, whole, place, field_um=field_um, size=kept)
+        else:
+            cell = self._train[number]
+            crops = cell_crops([cell], field_um=field_um, size_px=kept)
+            seen, box = crops.pixels[0], crops.boxes[0]
+            mask = guessed_mask(seen, box, cell.ground)
+        return seen, mask, box_of_crop(box, kept)
 
     def loss(self, network: nn.Module, batch: _Batch, device: torch.device) -> Tensor:
         maps = network(inputs_of(batch.pictures.to(device), self._recipe))

@@ -3,7 +3,7 @@
 Stage 4 is trained narrow and grown at the end (training.grow). Stages 5 and 6 start from nothing; where
 a transformer is given they also learn to see what it sees, and cells of labelled fields get its soft
 labels (training.teacher).
-Crops are cut once a phase, a little wider than the network's input, then turned, shifted, scaled and
+Crops are cut a little wider than the network's input, then turned, shifted, scaled and
 changed in stain anew each time. On a share of them what lies round the cell is painted plain, so that
 neither a picture's border nor a laboratory's ground can stand for a class.
 """
@@ -118,8 +118,6 @@ class NamingTask:
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
         field_um = self._recipe.field_um
-        kept = round(self._size * MARGIN)
-        self._crops = cell_crops(self._train, field_um=field_um * MARGIN, size_px=kept).pixels
         self._seen = cell_crops(self._val, field_um=field_um, size_px=self._size).pixels
         if self._start is not None and self._stage is not Stage.WBC_CLASS:
             self._ask_teacher(self._start)
@@ -174,8 +172,14 @@ class NamingTask:
     def batch(self, rng: np.random.Generator, size: int) -> _Batch:
         chosen = self._balanced.draw(rng, size)
         strength = self._recipe.strength
+        # cut anew each time: all crops at full size would fill the memory of a small machine
+        wide = cell_crops(
+            [self._train[i] for i in chosen],
+            field_um=self._recipe.field_um * MARGIN,
+            size_px=round(self._size * MARGIN),
+        ).pixels
         pictures, _ = geometric(
-            pictures_of(self._crops[chosen]), rng, size=self._size, strength=strength, margin=MARGIN
+            pictures_of(wide), rng, size=self._size, strength=strength, margin=MARGIN
         )
         pictures = _framed(pictures, rng)
         taught = hasattr(self, "_features")
