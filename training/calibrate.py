@@ -1,7 +1,7 @@
 """What is fitted on `val` after training: stage 1's threshold, stage 2's working confidence,
 temperatures, reject thresholds; and how often the whole of stages 4 and 5 takes another cell for a blast.
 
-In      a run with weights, the data it was trained on
+In      a run with weights, the data it was trained on, how the bundle will store the weights
 Out     Calibration, BlastErrors, for training.assemble
 Errors  CheckpointError where the run has no weights yet
 """
@@ -19,19 +19,21 @@ from torch.nn import functional
 
 from domain.cells import CellClass, Malignancy, Stage, ViabilityClass, WbcClass
 from domain.image import Pixels
-from training.assemble import Calibration, calibrated
+from inference.manifest import Storage
+from inference.storage import packed, unpacked
+from training.assemble import Calibration, calibrated, reject_thresholds
 from training.average_precision import FieldBoxes, detection_figures
 from training.cells import CellSource, cell_crops, cells_for
 from training.loop import RUN, weights_in
 from training.losses import box_logits
 from training.metrics import fitted_temperature, softened_p
-from training.pictures import Picture, Split
+from training.pictures import Picture, Shows, Split
 from training.recipes import RECIPES, Recipe
 from training.stage_data import StageData
 from training.tasks.naming import NAMES, logits_of
 from training.tensors import inputs_of, pictures_of
 
-__all__ = ["BlastErrors", "blast_errors", "calibration_of"]
+__all__ = ["BlastErrors", "blast_errors", "calibration_of", "of_malignancy"]
 
 BATCH = 16
 MOST_CELLS = 900
@@ -57,27 +59,58 @@ class BlastErrors:
     cells: int
 
 
-def calibration_of(stage: Stage, run: Path, read: StageData) -> Calibration:
-    """The field of view is that of the run's own recipe, the networks see their full input."""
+def calibration_of(
+    stage: Stage, run: Path, read: StageData, *, storage: Storage = Storage.FLOAT32
+) -> Calibration:
+    """The field of view is that of the run's own recipe, the networks see their full input, and have
+    the weights that a bundle will have that stores them so."""
     recipe = RECIPES[stage]
     val = read.side(Split.VAL)
     with torch.inference_mode():
         match stage:
             case Stage.VIABILITY:
-                return _of_viability(run, val, recipe)
+                return _of_viability(_loaded(stage, run, storage), val, recipe)
             case Stage.DETECTION:
-                return _of_detection(run, val, recipe)
+                return _of_detection(_loaded(stage, run, storage), val, recipe)
             case Stage.CELL_CLASS:
-                return _of_cell_class(run, _cells(stage, val), recipe)
+                network = _loaded(stage, run, storage)
+                return _of_cell_class(network, _field_um(run), _cells(stage, val), recipe)
+            case Stage.MALIGNANCY:
+                cells = _cells(stage, val)
+                alone = np.array([val[c.field][0].shows is Shows.CELL for c in cells])
+                truth = np.array([NAMES[stage].index(c.allowed[0]) for c in cells])
+                logits = _logits(stage, run, cells, storage)
+                return of_malignancy(logits, truth, alone)
             case _:
                 cells = _cells(stage, val)
                 names = NAMES[stage]
-                truth = [names.index(c.allowed[0]) if c.allowed else -1 for c in cells]
-                return calibrated(_logits(stage, run, cells), np.array(truth), names)
+                truth = np.array([names.index(c.allowed[0]) if c.allowed else -1 for c in cells])
+                return calibrated(_logits(stage, run, cells, storage), truth, names)
+
+
+def of_malignancy(
+    logits: npt.NDArray[np.float64], truth: npt.NDArray[np.int64], alone: npt.NDArray[np.bool_]
+) -> Calibration:
+    """Of a malignant field many cells are benign, nobody knows which. The temperature is of cells that
+    were labelled themselves (`alone`) and of those of benign fields; the thresholds leave out what is
+    told benign in a malignant field."""
+    names = NAMES[Stage.MALIGNANCY]
+    benign = names.index(Malignancy.BENIGN)
+    certain = alone | (truth == benign)
+    temperature = round(fitted_temperature(logits[certain], truth[certain]), 4)
+    p = softened_p(logits, temperature)
+    known = certain | (p.argmax(axis=1) != benign)
+    return Calibration(
+        temperature=temperature, reject_below=reject_thresholds(p[known], truth[known], names)
+    )
 
 
 def blast_errors(
-    runs: Mapping[Stage, Path], calibrations: Mapping[Stage, Calibration], read: StageData
+    runs: Mapping[Stage, Path],
+    calibrations: Mapping[Stage, Calibration],
+    read: StageData,
+    *,
+    storage: Storage = Storage.FLOAT32,
 ) -> BlastErrors:
     """Stages 4 and 5 in turn on single leukocytes with a label of stage 4 (`read` is its data): a
     blast is a lymphoid cell that stage 5 calls malignant."""
@@ -88,12 +121,12 @@ def blast_errors(
     ]
     wbc, malignancy = (calibrations[s] for s in (Stage.WBC_CLASS, Stage.MALIGNANCY))
     with torch.inference_mode():
-        told = _told(_logits(Stage.WBC_CLASS, runs[Stage.WBC_CLASS], cells), wbc, Stage.WBC_CLASS)
+        logits = _logits(Stage.WBC_CLASS, runs[Stage.WBC_CLASS], cells, storage)
+        told = _told(logits, wbc, Stage.WBC_CLASS)
         lymphoid = [i for i, name in enumerate(told) if name in LYMPHOID]
         among = [cells[i] for i in lymphoid]
-        verdicts = _told(
-            _logits(Stage.MALIGNANCY, runs[Stage.MALIGNANCY], among), malignancy, Stage.MALIGNANCY
-        )
+        logits = _logits(Stage.MALIGNANCY, runs[Stage.MALIGNANCY], among, storage)
+        verdicts = _told(logits, malignancy, Stage.MALIGNANCY)
     answers: list[bool | None] = [None if name is None else False for name in told]
     for i, verdict in zip(lymphoid, verdicts, strict=True):
         answers[i] = None if verdict is None else verdict == Malignancy.MALIGNANT
@@ -114,11 +147,11 @@ def _cells(stage: Stage, val: Sequence[tuple[Picture, Pixels]]) -> list[CellSour
     return cells[:: max(1, -(-len(cells) // MOST_CELLS))]
 
 
-def _of_viability(run: Path, val: Sequence[tuple[Picture, Pixels]], recipe: Recipe) -> Calibration:
-    from inference.networks.viability import ViabilityCnn
+def _of_viability(
+    network: nn.Module, val: Sequence[tuple[Picture, Pixels]], recipe: Recipe
+) -> Calibration:
     from training.tasks.viability import UNKNOWN_UM_PER_PX, fitted_field
 
-    network = _loaded(ViabilityCnn(), run)
     good = [(p, x) for p, x in val if p.label != ViabilityClass.NON_VIABLE]
     told = []
     for picture, pixels in good:
@@ -128,12 +161,12 @@ def _of_viability(run: Path, val: Sequence[tuple[Picture, Pixels]], recipe: Reci
     return Calibration(threshold=round(float(np.quantile(told, GOOD_REFUSED)), 4))
 
 
-def _of_detection(run: Path, val: Sequence[tuple[Picture, Pixels]], recipe: Recipe) -> Calibration:
+def _of_detection(
+    network: nn.Module, val: Sequence[tuple[Picture, Pixels]], recipe: Recipe
+) -> Calibration:
     """The confidence at which the mean F1 of the three classes is best."""
-    from inference.networks.yolo import yolov5
     from training.tasks.detection import detector_entry, field_boxes
 
-    network = _loaded(yolov5(size=recipe.architecture, classes=len(CellClass)), run)
     entry = detector_entry(recipe, confidence=CONFIDENCES[0])
     boxed = [(p, x) for p, x in val if p.boxes]
     fields = [
@@ -151,12 +184,11 @@ def _mean_f1(fields: Sequence[FieldBoxes], confidence: float) -> float:
     return float(np.mean(scores))
 
 
-def _of_cell_class(run: Path, cells: Sequence[CellSource], recipe: Recipe) -> Calibration:
-    from inference.networks.unet import ResNet34UNet
+def _of_cell_class(
+    network: nn.Module, field_um: float, cells: Sequence[CellSource], recipe: Recipe
+) -> Calibration:
     from training.tasks.cell_class import box_of_crop
 
-    network = _loaded(ResNet34UNet(), run)
-    field_um = _field_um(run)
     rows = []
     for start in range(0, len(cells), BATCH):
         crops = cell_crops(cells[start : start + BATCH], field_um=field_um, size_px=INPUT_PX)
@@ -169,9 +201,11 @@ def _of_cell_class(run: Path, cells: Sequence[CellSource], recipe: Recipe) -> Ca
     return Calibration(temperature=round(fitted_temperature(np.concatenate(rows), truth), 4))
 
 
-def _logits(stage: Stage, run: Path, cells: Sequence[CellSource]) -> npt.NDArray[np.float64]:
+def _logits(
+    stage: Stage, run: Path, cells: Sequence[CellSource], storage: Storage
+) -> npt.NDArray[np.float64]:
     """(N, K) of the full-sized network."""
-    network = _loaded(_naming_network(stage), run)
+    network = _loaded(stage, run, storage)
     field_um, rows = _field_um(run), [np.empty((0, len(NAMES[stage])))]
     for start in range(0, len(cells), BATCH):
         crops = cell_crops(cells[start : start + BATCH], field_um=field_um, size_px=INPUT_PX)
@@ -196,20 +230,34 @@ def _field_um(run: Path) -> float:
     return float(json.loads((run / RUN).read_text(encoding="utf-8"))["recipe"]["field_um"])
 
 
-def _naming_network(stage: Stage) -> nn.Module:
+def _loaded(stage: Stage, run: Path, storage: Storage) -> nn.Module:
+    """As a bundle that stores its weights so would load it."""
+    weights = weights_in(run)
+    if storage is Storage.INT8:
+        weights = unpacked(packed(weights))
+    network = _network(stage)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _network(stage: Stage) -> nn.Module:
     from inference.networks.densenet import SubtypeDenseNet
     from inference.networks.resnet import malignancy_resnet
+    from inference.networks.unet import ResNet34UNet
+    from inference.networks.viability import ViabilityCnn
     from inference.networks.vit import WhiteCellVit
+    from inference.networks.yolo import yolov5
 
     match stage:
+        case Stage.VIABILITY:
+            return ViabilityCnn()
+        case Stage.DETECTION:
+            return yolov5(size=RECIPES[stage].architecture, classes=len(CellClass))
+        case Stage.CELL_CLASS:
+            return ResNet34UNet()
         case Stage.WBC_CLASS:
             return WhiteCellVit(classes=len(NAMES[stage]))
         case Stage.MALIGNANCY:
             return malignancy_resnet()
         case _:
             return SubtypeDenseNet()
-
-
-def _loaded(network: nn.Module, run: Path) -> nn.Module:
-    network.load_state_dict(weights_in(run))
-    return network.eval()

@@ -29,7 +29,8 @@ from training.train import DATA
 __all__ = ["Fitted", "fitted", "release", "runs_in"]
 
 FITTED = "fitted.json"
-RULES = 1  # raised when what is fitted, or how, changes: older values are then fitted again
+BLASTS = "blasts"
+RULES = 2  # raised when what is fitted, or how, changes: older values are then fitted again
 # The scales at which red cells are looked for in an image without spacing: a factor of about 1.8 apart,
 # because the detector was trained on cells from 0.6 to 1.7 times their size
 RED_CELLS = {
@@ -87,7 +88,7 @@ def release(
     """Assemble the bundle. With `report`, the folder that `leukonode evaluate` wrote of the same
     weights, its figures go into the card."""
     runs = runs_in(runs_folder)
-    known = fitted(runs, data=data, cache=runs_folder / FITTED, progress=progress)
+    known = fitted(runs, data=data, cache=runs_folder / FITTED, storage=storage, progress=progress)
     (tn, fp), (fn, tp) = known.blasts.confusion
     changes = {
         "red_cells": RED_CELLS,
@@ -122,61 +123,66 @@ def release(
 
 
 def fitted(
-    runs: Mapping[Stage, Path], *, data: Path, cache: Path, progress: Progress | None = None
+    runs: Mapping[Stage, Path],
+    *,
+    data: Path,
+    cache: Path,
+    storage: Storage,
+    progress: Progress | None = None,
 ) -> Fitted:
-    """From `cache` where it is of the same weights and pictures, else fitted and written there."""
-    key = _key(runs)
-    kept = _kept(cache, key)
-    if kept is not None:
-        return kept
+    """Stage by stage from `cache` where it is of the same weights, pictures and storage, else fitted and
+    written there at once."""
+    keys = {stage: _key(run, storage) for stage, run in runs.items()}
+    kept: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8")) if cache.is_file() else {}
+
+    def keep(name: str, key: str, value: Any) -> None:
+        kept[name] = {"key": key, "fitted": asdict(value)}
+        cache.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+    def known(name: str, key: str) -> Any:
+        one = kept.get(name, {})
+        return one.get("fitted") if one.get("key") == key else None
+
     calibrations: dict[Stage, Calibration] = {}
-    wbc: StageData | None = None
     for stage, run in runs.items():
         if progress:
             progress("fitting", stage.number - 1, len(Stage) + 1)
-        read = stage_data(stage, data, to_train=False)
-        trained_on = json.loads((run / DATA).read_text(encoding="utf-8"))["digest"]
-        if read.digest != trained_on:
-            raise DataError(
-                f"{data} is not what the run of stage {stage.number} was trained on, so its side val "
-                "may hold what was learned; name the same pictures"
-            )
-        calibrations[stage] = calibration_of(stage, run, read)
-        if stage is Stage.WBC_CLASS:
-            wbc = read
-    assert wbc is not None  # noqa: S101  # runs_in gave all six
-    made = Fitted(calibrations=calibrations, blasts=blast_errors(runs, calibrations, wbc))
-    document = {
-        "key": key,
-        "calibrations": {s.value: asdict(c) for s, c in calibrations.items()},
-        "blasts": asdict(made.blasts),
-    }
-    cache.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return made
+        found = known(stage.value, keys[stage])
+        if found is None:
+            made = calibration_of(stage, run, _data(stage, run, data), storage=storage)
+            keep(stage.value, keys[stage], made)
+        else:
+            made = Calibration(**found)
+        calibrations[stage] = made
+    both = f"{keys[Stage.WBC_CLASS]} {keys[Stage.MALIGNANCY]}"
+    found = known(BLASTS, both)
+    if found is None:
+        read = _data(Stage.WBC_CLASS, runs[Stage.WBC_CLASS], data)
+        blasts = blast_errors(runs, calibrations, read, storage=storage)
+        keep(BLASTS, both, blasts)
+    else:
+        (tn, fp), (fn, tp) = found["confusion"]
+        blasts = BlastErrors(**{**found, "confusion": ((tn, fp), (fn, tp))})
+    return Fitted(calibrations=calibrations, blasts=blasts)
 
 
-def _kept(cache: Path, key: str) -> Fitted | None:
-    if not cache.is_file():
-        return None
-    document: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8"))
-    if document["key"] != key:
-        return None
-    blasts = document["blasts"]
-    (tn, fp), (fn, tp) = blasts["confusion"]
-    return Fitted(
-        calibrations={Stage(s): Calibration(**c) for s, c in document["calibrations"].items()},
-        blasts=BlastErrors(
-            confusion=((tn, fp), (fn, tp)), rejected=blasts["rejected"], cells=blasts["cells"]
-        ),
-    )
+def _data(stage: Stage, run: Path, data: Path) -> StageData:
+    read = stage_data(stage, data, to_train=False)
+    if read.digest != _trained_on(run):
+        raise DataError(
+            f"{data} is not what the run of stage {stage.number} was trained on, so its side val "
+            "may hold what was learned; name the same pictures"
+        )
+    return read
 
 
-def _key(runs: Mapping[Stage, Path]) -> str:
-    """Of the weights and of the pictures they were trained on."""
-    digest = hashlib.sha256(str(RULES).encode())
-    for stage, run in sorted(runs.items()):
-        digest.update(stage.value.encode())
-        digest.update(hashlib.sha256((run / BEST).read_bytes()).digest())
-        digest.update((run / RUN).read_bytes())
-        digest.update(json.loads((run / DATA).read_text(encoding="utf-8"))["digest"].encode())
+def _trained_on(run: Path) -> str:
+    return str(json.loads((run / DATA).read_text(encoding="utf-8"))["digest"])
+
+
+def _key(run: Path, storage: Storage) -> str:
+    """Of the weights, how they are stored, and the pictures they were trained on."""
+    digest = hashlib.sha256(f"{RULES} {storage.value} {_trained_on(run)}".encode())
+    digest.update(hashlib.sha256((run / BEST).read_bytes()).digest())
+    digest.update((run / RUN).read_bytes())
     return digest.hexdigest()

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.assemble import reject_thresholds
+from training.assemble import calibrated, reject_thresholds
 from training.average_precision import FieldBoxes, detection_figures
+from training.calibrate import of_malignancy
 from training.metrics import (
     auc,
     auc_estimate,
@@ -185,3 +186,20 @@ def test_training_average_precision_has_intervals_over_fields():
     assert same.ap50_intervals == ((1.0, 1.0),)
     none = detection_figures([right], classes=1, confidence=0.5)
     assert np.isnan(none.map_interval[0])
+
+
+def test_training_malignancy_is_not_fitted_on_benign_cells_of_malignant_fields():
+    """Half the cells of the malignant fields are benign and told so. They would make a sure and right
+    network look unsure."""
+    rng = np.random.default_rng(0)
+    benign, blasts, field = 200, 200, 200
+    truth = np.repeat([0, 1, 1], [benign, blasts, field])
+    really = np.concatenate([truth[: benign + blasts], rng.integers(0, 2, field)])
+    alone = np.repeat([False, True, False], [benign, blasts, field])
+    noise = rng.normal(0, 1, len(truth))
+    logits = np.stack([-2 * (2 * really - 1) + noise, 2 * (2 * really - 1) - noise], axis=1)
+    found = of_malignancy(logits, truth, alone)
+    inherited = calibrated(logits, truth, ("benign", "malignant"))
+    assert found.temperature < inherited.temperature / 2
+    told = softened_p(logits[:benign], found.temperature)[:, 0]
+    assert (told >= found.reject_below["benign"]).mean() > 0.9
