@@ -1,4 +1,5 @@
-"""The given small transformer (ViT-S/14) grown into the exact ViT-B/16 without losing what it knows.
+"""Small networks grown into the exact ones of the method without losing what they know: a ViT-S/14 into
+the ViT-B/16, a shallow residual network into the ResNet101.
 
 In      a safetensors file with the tensors of a ViT-S/14 of the DINOv2 layout, matrices as int8 with a
         half-precision scale per output row (`NAME.int8`, `NAME.scale`)
@@ -11,6 +12,8 @@ bicubic resize (FlexiViT, Beyer et al. 2023), the position table 37 x 37 becomes
 interpolation. Width is doubled by duplication: each output stands twice, each input weight is split
 into a*w and (1 - a)*w with a random a, so that both copies compute the same now and can part ways in
 training; layer norms keep mean and variance under duplication.
+The shallow residual network has the first blocks of each of ResNet101's four groups. The others are put in
+with a last batch norm of gain 0, so that what goes past them is all that comes out.
 """
 
 from collections.abc import Mapping
@@ -19,19 +22,29 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.resnet import Bottleneck, ResNet
 
+from inference.networks.resnet import malignancy_resnet
 from inference.networks.vit import SHAPE
 from inference.storage import unpacked
 from training.errors import DataError
 
-__all__ = ["NARROW", "grown_vit", "narrow_vit", "small_vit"]
+__all__ = [
+    "NARROW",
+    "deepened_resnet",
+    "grown_vit",
+    "narrow_vit",
+    "shallow_resnet",
+    "small_vit",
+]
 
 SMALL = 384
 LAYERS = 12
 PATCH, GRID = 16, 14
 SEED = 17
+BLOCKS = (1, 1, 2, 1)  # of ResNet101's 3, 4, 23 and 3
 NARROW = type(SHAPE)(
     **{
         **SHAPE.to_diff_dict(),
@@ -84,6 +97,26 @@ def grown_vit(narrow: Mapping[str, Tensor], *, seed: int = SEED) -> dict[str, Te
         else:
             grown[name] = _twice(tensor)
     return grown
+
+
+def shallow_resnet() -> nn.Module:
+    """Stage 5's network with few blocks: a fifth of the arithmetic."""
+    network: nn.Module = ResNet(Bottleneck, list(BLOCKS), num_classes=2)
+    return network
+
+
+def deepened_resnet(shallow: Mapping[str, Tensor], *, seed: int = SEED) -> dict[str, Tensor]:
+    """The same function as a ResNet101. The blocks put in are random behind their gain of 0, so that
+    they can learn when training goes on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        deep = malignancy_resnet().state_dict()
+    for name, tensor in deep.items():
+        if name in shallow:
+            deep[name] = shallow[name].clone()
+        elif name.endswith("bn3.weight"):
+            deep[name] = torch.zeros_like(tensor)
+    return deep
 
 
 def _embeddings(small: Mapping[str, Tensor]) -> dict[str, Tensor]:

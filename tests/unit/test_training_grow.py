@@ -5,9 +5,19 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from inference.networks.resnet import malignancy_resnet
 from inference.networks.vit import WhiteCellVit
 from training.errors import DataError
-from training.grow import LAYERS, NARROW, SMALL, grown_vit, narrow_vit, small_vit
+from training.grow import (
+    LAYERS,
+    NARROW,
+    SMALL,
+    deepened_resnet,
+    grown_vit,
+    narrow_vit,
+    shallow_resnet,
+    small_vit,
+)
 
 
 def small_tensors(seed=0):
@@ -134,3 +144,24 @@ def test_training_given_transformer_grows(pictures):
             hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         hidden = network.vit.layernorm(hidden)
     assert torch.allclose(hidden[..., :SMALL], wanted, atol=1e-3)
+
+
+def test_deepened_resnet_computes_what_the_shallow_one_does():
+    torch.manual_seed(3)
+    shallow = shallow_resnet()
+    with (
+        torch.no_grad()
+    ):  # running statistics and gains as after training, none of them nought or one
+        for module in shallow.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2)
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.1)
+    deep = malignancy_resnet()
+    deep.load_state_dict(deepened_resnet(shallow.state_dict()))
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(shallow.eval()(x), deep.eval()(x))
+    deep.train()(x).sum().backward()
+    assert deep.layer3[22].bn3.weight.grad.abs().max() > 0  # what was put in can learn

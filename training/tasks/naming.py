@@ -1,6 +1,6 @@
 """Stages 4, 5 and 6: one cell, one name.
 
-Stage 4 is trained narrow and grown at the end (training.grow). Stages 5 and 6 start from nothing; where
+Stage 4 is trained narrow and stage 5 shallow, and both are grown at the end (training.grow). Stages 5 and 6 start from nothing; where
 a transformer is given they also learn to see what it sees, and cells of labelled fields get its soft
 labels (training.teacher).
 Crops are cut a little wider than the network's input, then turned, shifted, scaled and
@@ -25,7 +25,14 @@ from training.augment import geometric, perturbed
 from training.cells import MARGIN, CellSource, cell_crops, cells_for, drawn_cells
 from training.drawings import TRAIN_SEED, drawn_smears
 from training.errors import DataError
-from training.grow import NARROW, grown_vit, narrow_vit, small_vit
+from training.grow import (
+    NARROW,
+    deepened_resnet,
+    grown_vit,
+    narrow_vit,
+    shallow_resnet,
+    small_vit,
+)
 from training.losses import naming_loss, soft_loss, solved_head
 from training.metrics import auc, figures_of
 from training.pictures import Picture, Split
@@ -101,9 +108,7 @@ class NamingTask:
                     network.load_state_dict(narrow_vit(small_vit(self._start)), strict=False)
                 return network
             case Stage.MALIGNANCY:
-                from inference.networks.resnet import malignancy_resnet
-
-                network = malignancy_resnet()
+                network = shallow_resnet()
             case _:
                 from inference.networks.densenet import SubtypeDenseNet
 
@@ -113,7 +118,8 @@ class NamingTask:
     def finished(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if self._stage is Stage.WBC_CLASS:
             return grown_vit(tensors)
-        return _Student.own(tensors) if self._start is not None else tensors
+        own = _Student.own(tensors) if self._start is not None else tensors
+        return deepened_resnet(own) if self._stage is Stage.MALIGNANCY else own
 
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
