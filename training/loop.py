@@ -16,7 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -356,8 +356,10 @@ def _goes_on_as(folder: Path, kept: Mapping[str, Any], recipe: Recipe, data_dige
         return False
     state = _State(**kept["state"])
     begun = state.phase + (state.epoch + state.step > 0)
-    old = json.loads((folder / RUN).read_text(encoding="utf-8"))["recipe"]
     new = json.loads(json.dumps(asdict(recipe)))
+    old = json.loads((folder / RUN).read_text(encoding="utf-8"))["recipe"]
+    later = {f.name: f.default for f in fields(Recipe) if f.name not in old}  # what it was then
+    old |= later
     for one in (old, new):
         one["phases"] = one["phases"][:begun]
     return bool(old == new)

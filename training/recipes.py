@@ -15,6 +15,7 @@ from training.augment import Strength
 
 __all__ = ["RECIPES", "Phase", "Recipe", "digest_of_recipe", "shortened"]
 
+FULL_PX = 224  # what the networks of single cells are given in the service
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PLAIN = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -38,7 +39,8 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """`field_um` is the side of a crop, for stages that see one cell. `smoothing` is of the labels.
+    """`field_um` is the side of a crop, for stages that see one cell; where the recipe keeps `one_scale`
+    it is that of the service's input, and a smaller input sees so much less of the field. `smoothing` is of the labels.
     `average` is the decay of the running mean of the weights, which is what is kept."""
 
     stage: Stage
@@ -47,12 +49,17 @@ class Recipe:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     field_um: float = 22.4
+    one_scale: bool = False
     weight_decay: float = 0.02
     warm_steps: int = 50
     smoothing: float = 0.0
     average: float = 0.995
     seed: int = 20260101
     strength: Strength = field(default_factory=Strength)
+
+    def seen_um(self, input_px: int) -> float:
+        """The side of a crop of so many pixels."""
+        return self.field_um * input_px / FULL_PX if self.one_scale else self.field_um
 
     @property
     def epochs(self) -> int:
@@ -108,10 +115,12 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
             architecture="resnet34-unet",
             phases=(
                 Phase(epochs=6, input_px=96, batch=32, items=960, rate=1e-3),
-                Phase(epochs=1, input_px=224, batch=16, items=640, rate=2e-4),
+                Phase(epochs=1, input_px=224, batch=8, items=320, rate=1e-4),
             ),
             mean=IMAGENET[0],
             deviation=IMAGENET[1],
+            field_um=52.3,
+            one_scale=True,
         ),
         Stage.WBC_CLASS: Recipe(
             stage=Stage.WBC_CLASS,

@@ -73,7 +73,8 @@ class CellClassTask:
 
     def enter(self, phase: Phase) -> None:
         self._size = phase.input_px
-        seen = cell_crops(self._val, field_um=self._recipe.field_um, size_px=self._size)
+        field_um = self._recipe.seen_um(self._size)
+        seen = cell_crops(self._val, field_um=field_um, size_px=self._size)
         self._seen = seen.pixels
         self._seen_boxes = np.stack([box_of_crop(b, self._size) for b in seen.boxes])
 
@@ -100,7 +101,7 @@ class CellClassTask:
     def _cut(self, number: int) -> tuple[Pixels, Mask, Mask]:
         """A cell's crop, mask and box. Cut anew each time: all crops at full size would fill the
         memory of a small machine."""
-        kept, field_um = round(self._size * MARGIN), self._recipe.field_um * MARGIN
+        kept, field_um = round(self._size * MARGIN), self._recipe.seen_um(self._size) * MARGIN
         if number >= len(self._train):
             pixels, whole, place, _ = self._drawn[number - len(self._train)]
             seen, mask, box = _drawn_crop(pixels, whole, place, field_um=field_um, size=kept)
