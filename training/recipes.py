@@ -128,7 +128,6 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
             phases=(
                 Phase(epochs=5, input_px=112, batch=24, items=2880, rate=1.2e-5),
                 Phase(epochs=1, input_px=224, batch=12, items=1440, rate=6e-6),
-                Phase(epochs=2, input_px=224, batch=12, items=1440, rate=1e-5),
             ),
             mean=IMAGENET[0],
             deviation=IMAGENET[1],
