@@ -13,6 +13,7 @@ from training.cells import cell_crops, cells_for, drawn_cells
 from training.collection import NOT_IDENTIFIABLE
 from training.pictures import LabelledBox, Picture, Shows, Split
 from training.recipes import RECIPES, digest_of_recipe, shortened
+from training.tasks.detection import detector_entry
 
 FILE = Path("field.png")
 
@@ -110,3 +111,8 @@ def test_training_drawn_cells_know_their_names():
     fields = [c.field for c in drawn_cells(Stage.WBC_CLASS, [smear])]
     assert len(set(fields)) == len(fields)
     assert max(fields) < 0
+
+
+def test_training_detector_is_judged_by_an_entry_that_a_bundle_may_hold():
+    entry = detector_entry(RECIPES[Stage.DETECTION], confidence=0.4)
+    assert (entry.architecture, entry.confidence) == ("yolov5n", 0.4)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from domain.cells import CellClass
 from domain.image import Pixels
 from inference.crops import background_of
-from inference.manifest import DETECTION_CLASSES, DetectionStage, Interpolation
+from inference.manifest import DETECTION_CLASSES, DetectionStage, Interpolation, Storage
 from inference.networks.yolo import yolov5
 from inference.stages.detection import detected
 from training.augment import perturbed
@@ -54,7 +54,7 @@ def detector_entry(recipe: Recipe, **changed: Any) -> DetectionStage:
         "architecture": recipe.architecture,
         "file": "2-detection.safetensors",
         "sha256": "0" * 64,
-        "storage": "float32",
+        "storage": Storage.FLOAT32,
         "classes": tuple(str(c) for c in DETECTION_CLASSES),
         "input_px": 640,
         "mean": recipe.mean,
