@@ -17,7 +17,7 @@ from inference.crops import Colour, Crops, background_of, border_colour_of, squa
 from inference.manifest import Interpolation
 from phantom.smear import Phantom, PhantomCell
 from training.collection import NOT_IDENTIFIABLE
-from training.nuclei import nuclei_in, nucleus_in_the_middle
+from training.nuclei import nuclei_in, nucleus_in_the_middle, red_cells_in
 from training.pictures import Picture, Shows, Split
 
 __all__ = ["MARGIN", "CellSource", "cell_crops", "cells_for", "drawn_cells"]
@@ -156,7 +156,13 @@ def _labelled(
     if len(nuclei) > MOST_NUCLEI:
         nuclei = [nuclei[i] for i in sorted(rng.permutation(len(nuclei))[:MOST_NUCLEI])]
     allowed = _of_field(stage, picture.label)
-    return [(box, allowed, False) for box in nuclei]
+    found: list[Labelled] = [(box, allowed, False) for box in nuclei]
+    if stage in MOST_RED:  # else whatever comes from such a laboratory is a white cell
+        red = red_cells_in(pixels, scale)
+        chosen = sorted(rng.permutation(len(red))[: MOST_RED[stage]])
+        name = KIND_OF[CellClass.RED_BLOOD_CELL].value
+        found += [(red[i], (name,), False) for i in chosen]
+    return found
 
 
 def _single(stage: Stage, picture: Picture, pixels: Pixels, scale: tuple[float, float]) -> Labelled:

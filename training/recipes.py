@@ -116,6 +116,8 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
             phases=(
                 Phase(epochs=6, input_px=96, batch=32, items=960, rate=1e-3),
                 Phase(epochs=1, input_px=224, batch=8, items=320, rate=1e-4),
+                Phase(epochs=2, input_px=96, batch=32, items=960, rate=4e-4),
+                Phase(epochs=1, input_px=224, batch=8, items=320, rate=1e-4),
             ),
             mean=IMAGENET[0],
             deviation=IMAGENET[1],
@@ -141,6 +143,7 @@ RECIPES: Mapping[Stage, Recipe] = MappingProxyType(
                 Phase(epochs=6, input_px=64, batch=48, items=3840, rate=1e-3),
                 Phase(epochs=3, input_px=112, batch=24, items=2400, rate=4e-4),
                 Phase(epochs=2, input_px=224, batch=12, items=960, rate=1.5e-4),
+                Phase(epochs=4, input_px=224, batch=12, items=960, rate=3e-4),
             ),
             mean=IMAGENET[0],
             deviation=IMAGENET[1],

@@ -8,9 +8,10 @@ import pytest
 from domain.cells import CellClass, Stage, WbcClass
 from domain.image import Box
 from phantom.smear import draw
-from phantom.spec import leukaemic_smear
+from phantom.spec import leukaemic_smear, normal_smear
 from training.cells import cell_crops, cells_for, drawn_cells
 from training.collection import NOT_IDENTIFIABLE
+from training.nuclei import red_cells_in
 from training.pictures import LabelledBox, Picture, Shows, Split
 from training.recipes import RECIPES, digest_of_recipe, shortened
 from training.tasks.detection import detector_entry
@@ -32,7 +33,8 @@ def of_field(label, blasts, stage):
 
 def test_training_cells_of_a_malignant_field_are_blast_or_lymphocyte(blasts):
     found = of_field("pre_b", blasts, Stage.WBC_CLASS)
-    assert found == [{WbcClass.BLAST_CELLS.value, WbcClass.LYMPHOCYTES.value}] * 3
+    white = [allowed for allowed in found if allowed != {WbcClass.RED_BLOOD_CELL.value}]
+    assert white == [{WbcClass.BLAST_CELLS.value, WbcClass.LYMPHOCYTES.value}] * 3
     assert of_field("pre_b", blasts, Stage.SUBTYPE) == [{"pre_b"}] * 3
 
 
@@ -116,3 +118,15 @@ def test_training_drawn_cells_know_their_names():
 def test_training_detector_is_judged_by_an_entry_that_a_bundle_may_hold():
     entry = detector_entry(RECIPES[Stage.DETECTION], confidence=0.4)
     assert (entry.architecture, entry.confidence) == ("yolov5n", 0.4)
+
+
+def test_training_red_cells_are_found_where_nobody_drew_boxes():
+    """Few of those that lie close together, and never a white cell."""
+    kinds = []
+    for seed in range(3, 7):
+        smear = draw(normal_smear(seed, width_px=800, height_px=600, um_per_px=0.1))
+        for x, y in (box.centre for box in red_cells_in(smear.pixels, (0.1, 0.1))):
+            at = [c for c in smear.cells if c.box_px.x0 < x < c.box_px.x1]
+            kinds += [c.cell_class for c in at if c.box_px.y0 < y < c.box_px.y1][:1]
+    assert len(kinds) >= 5
+    assert set(kinds) == {CellClass.RED_BLOOD_CELL}
